@@ -1,0 +1,2 @@
+export * from "./model-config.js";
+export * from "./tensor-ref.js";

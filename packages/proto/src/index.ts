@@ -1,0 +1,28 @@
+export { ActivationType, ModelIdentity } from "./generated/moiety/v1/common.js";
+export {
+  Assignment,
+  ControlServiceClient,
+  type ControlServiceServer,
+  ControlServiceService,
+  Hello,
+  LayerExperts,
+  LayerLoad,
+  Placement,
+  PlacementState,
+  RouterMessage,
+  Welcome,
+  WorkerKind,
+  WorkerMessage,
+  WorkerStatus,
+} from "./generated/moiety/v1/control.js";
+export {
+  AttentionServiceClient,
+  type AttentionServiceServer,
+  AttentionServiceService,
+  DispatchRows,
+  ExpertServiceClient,
+  type ExpertServiceServer,
+  ExpertServiceService,
+  ResultRows,
+  Subscribe,
+} from "./generated/moiety/v1/expert.js";

@@ -1,0 +1,41 @@
+import { AppError } from "@moiety/core";
+import { z } from "zod";
+
+/** Every key of a service's schema is an upper-case environment variable. */
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/**
+ * Parses a service's configuration out of the environment. Empty variables count as absent.
+ * @throws AppError INVALID_ARGUMENT that lists every fault at once, by key, never with a value.
+ */
+export function parseConfig<Schema extends z.ZodType>(schema: Schema, environment: Environment): z.output<Schema> {
+  const given = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== undefined && value !== ""));
+  const result = schema.safeParse(given);
+  if (result.success) return result.data;
+  const faults = result.error.issues.map((issue) => `${issue.path.join(".") || "configuration"}: ${issue.message}`);
+  throw new AppError("INVALID_ARGUMENT", `configuration is wrong:\n  ${faults.join("\n  ")}`, { details: { faults } });
+}
+
+/** Field types for values that come as text. */
+export const env = {
+  text: (fallback?: string) => (fallback === undefined ? z.string().min(1) : z.string().min(1).default(fallback)),
+  integer: (bounds: { min: number; max: number; fallback: number }) =>
+    z.coerce.number().int().min(bounds.min).max(bounds.max).default(bounds.fallback),
+  flag: (fallback: boolean) =>
+    z
+      .enum(["true", "false", "1", "0"])
+      .transform((text) => text === "true" || text === "1")
+      .default(fallback),
+};
+
+/** What every process has. */
+export const processConfigShape = {
+  MOIETY_HTTP_HOST: env.text("127.0.0.1").describe("address of /health, /ready and /metrics"),
+  MOIETY_HTTP_PORT: env
+    .integer({ min: 0, max: 65535, fallback: 0 })
+    .describe("port of /health, /ready and /metrics; 0: any free one"),
+  MOIETY_LOG_LEVEL: z.enum(["trace", "debug", "info", "warn", "error", "silent"]).default("info").describe("least level logged"),
+  MOIETY_DRAIN_TIMEOUT_MS: env
+    .integer({ min: 0, max: 3_600_000, fallback: 30_000 })
+    .describe("longest time to finish work after SIGTERM"),
+};

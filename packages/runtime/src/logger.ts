@@ -1,0 +1,21 @@
+import { type Logger, pino } from "pino";
+
+export type { Logger };
+
+export interface LoggerOptions {
+  readonly service: string;
+  /** The worker's or gateway's own id. */
+  readonly instance: string;
+  readonly level: string;
+}
+
+/** JSON lines on stdout. Messages are constant; what varies goes into fields; prompts, completions and keys go nowhere. */
+export function createLogger(options: LoggerOptions): Logger {
+  return pino({
+    level: options.level,
+    base: { service: options.service, instance: options.instance },
+    timestamp: pino.stdTimeFunctions.isoTime,
+    formatters: { level: (label) => ({ level: label }) },
+    redact: { paths: ["req.headers.authorization", "headers.authorization", "authorization"], censor: "[redacted]" },
+  });
+}

@@ -1,0 +1,43 @@
+import { AppError } from "@moiety/core";
+import Fastify, { type FastifyInstance } from "fastify";
+import type { Registry } from "prom-client";
+
+/** Why a process is not ready; empty when it is. */
+export type ReadinessProbe = () => readonly string[] | Promise<readonly string[]>;
+
+export interface ProcessServerOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly registry: Registry;
+  readonly readiness: ReadinessProbe;
+}
+
+export interface ProcessServer {
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+/** Adds `/health`, `/ready` and `/metrics` to a server. */
+export function addProcessRoutes(app: FastifyInstance, options: Pick<ProcessServerOptions, "registry" | "readiness">): void {
+  app.get("/health", async () => ({ status: "ok" }));
+  app.get("/ready", async (_request, reply) => {
+    const missing = await options.readiness();
+    return reply.code(missing.length === 0 ? 200 : 503).send({ status: missing.length === 0 ? "ready" : "not ready", missing });
+  });
+  app.get("/metrics", async (_request, reply) => reply.type(options.registry.contentType).send(await options.registry.metrics()));
+}
+
+/** The HTTP side of a process that has no other. */
+export async function startProcessServer(options: ProcessServerOptions): Promise<ProcessServer> {
+  const app = Fastify({ bodyLimit: 1024, requestTimeout: 10_000 });
+  addProcessRoutes(app, options);
+  try {
+    await app.listen({ host: options.host, port: options.port });
+  } catch (error) {
+    throw new AppError("UNAVAILABLE", `cannot listen on ${options.host}:${options.port}: ${AppError.from(error).message}`, {
+      cause: error,
+    });
+  }
+  const address = app.server.address();
+  return { port: typeof address === "object" && address !== null ? address.port : options.port, close: () => app.close() };
+}
