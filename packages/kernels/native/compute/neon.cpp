@@ -1,0 +1,1 @@
+// Empty until this level is written.
