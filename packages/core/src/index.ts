@@ -4,3 +4,4 @@ export * from "./clock.js";
 export * from "./deferred.js";
 export * from "./ids.js";
 export * from "./invariant.js";
+export * from "./placement-table.js";
