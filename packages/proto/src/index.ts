@@ -26,3 +26,7 @@ export {
   ResultRows,
   Subscribe,
 } from "./generated/moiety/v1/expert.js";
+export * from "./model-identity.js";
+export * from "./row-codec.js";
+export { ROW_ALIGNMENT_BYTES } from "./row-frame.js";
+export * from "./row-services.js";

@@ -1,0 +1,215 @@
+import { AppError, ERROR_CODES, type ErrorCode } from "@moiety/core";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { DispatchRows, ResultRows } from "./generated/moiety/v1/expert.js";
+import {
+  DispatchFrame,
+  decodeDispatch,
+  decodeResult,
+  encodeDispatch,
+  encodeResult,
+  MAX_ERROR_BYTES,
+  ResultFrame,
+} from "./row-codec.js";
+import { ROW_ALIGNMENT_BYTES } from "./row-frame.js";
+
+const u32 = fc.nat({ max: 0xffff_ffff });
+const bytes = (maxLength: number) => fc.uint8Array({ maxLength }).map((array) => Buffer.from(array));
+
+const dispatchMessage: fc.Arbitrary<DispatchRows> = fc.record({
+  callId: u32,
+  epoch: u32,
+  layer: u32,
+  rowCount: u32,
+  pairCount: u32,
+  pairs: bytes(300),
+  rows: bytes(20_000),
+});
+
+const resultMessage: fc.Arbitrary<ResultRows> = fc.record({
+  callId: u32,
+  code: u32,
+  epoch: u32,
+  rowCount: u32,
+  queueUs: u32,
+  computeUs: u32,
+  error: fc.string({ unit: "grapheme", maxLength: 60 }),
+  rows: bytes(20_000),
+});
+
+const dispatchCase = fc
+  .record({
+    header: fc.record({ callId: u32, epoch: u32, layer: u32 }),
+    rowCount: fc.nat({ max: 40 }),
+    pairCount: fc.nat({ max: 160 }),
+    rowBytes: fc.constantFrom(2, 64, 66, 512),
+    fill: fc.nat({ max: 255 }),
+  })
+  .map(({ header, rowCount, pairCount, rowBytes, fill }) => {
+    const frame = new DispatchFrame({ rowCount, pairCount, rowBytes });
+    frame.rows.fill(fill);
+    for (let index = 0; index < pairCount; index += 1) frame.setPair(index, (index * 7 + fill) & 0xffff, index + fill);
+    return { header, frame };
+  });
+
+function outcome(decode: () => unknown): "message" | "refusal" {
+  try {
+    decode();
+    return "message";
+  } catch (error) {
+    expect(error).toBeInstanceOf(AppError);
+    expect((error as AppError).code).toBe("INVALID_ARGUMENT");
+    return "refusal";
+  }
+}
+
+describe("the codec of calls", () => {
+  it("writes what the generated code reads", () => {
+    fc.assert(
+      fc.property(dispatchCase, ({ header, frame }) => {
+        const read = DispatchRows.decode(encodeDispatch({ header, frame }));
+        const { rowCount, pairCount, pairs, rows } = frame;
+        expect(read).toEqual({ ...header, rowCount, pairCount, pairs: Buffer.from(pairs), rows: Buffer.from(rows) });
+      }),
+    );
+  });
+
+  it("reads what the generated code writes", () => {
+    fc.assert(
+      fc.property(dispatchMessage, (message) => {
+        expect(decodeDispatch(Buffer.from(DispatchRows.encode(message).finish()))).toEqual(message);
+      }),
+    );
+  });
+
+  it("lays rows so that they arrive aligned behind gRPC's prefix", () => {
+    fc.assert(
+      fc.property(dispatchCase, ({ header, frame }) => {
+        const message = encodeDispatch({ header, frame });
+        const received = Buffer.concat([Buffer.alloc(5), message]);
+        const { rows } = decodeDispatch(received.subarray(5));
+        if (rows.length > 0) expect((rows.byteOffset - received.byteOffset) % ROW_ALIGNMENT_BYTES).toBe(0);
+        expect(message.buffer).toBe(frame.rows.buffer);
+      }),
+    );
+  });
+
+  it("leaks no memory through its padding", () => {
+    const frame = new DispatchFrame({ rowCount: 1, pairCount: 1, rowBytes: 64 });
+    const message = encodeDispatch({ header: { callId: 1, epoch: 1, layer: 1 }, frame });
+    expect(message[0]).toBe(0x7a);
+    const padding = message.subarray(2, 2 + (message[1] ?? 0));
+    expect(padding.length).toBeGreaterThan(0);
+    expect(padding.every((byte) => byte === 0)).toBe(true);
+  });
+});
+
+describe("the codec of answers", () => {
+  it("writes rows that the generated code reads", () => {
+    fc.assert(
+      fc.property(
+        fc.record({ callId: u32, epoch: u32, queueUs: u32, computeUs: u32 }),
+        fc.nat({ max: 30 }),
+        fc.constantFrom(2, 66, 512),
+        (header, rowCount, rowBytes) => {
+          const frame = new ResultFrame({ rowCount, rowBytes });
+          frame.rows.fill(0xab);
+          const message = encodeResult({ kind: "rows", header, frame });
+          expect(ResultRows.decode(message)).toEqual({
+            ...header,
+            code: 0,
+            rowCount,
+            error: "",
+            rows: Buffer.alloc(rowCount * rowBytes, 0xab),
+          });
+          const received = Buffer.concat([Buffer.alloc(5), message]);
+          const { rows } = decodeResult(received.subarray(5));
+          if (rows.length > 0) expect((rows.byteOffset - received.byteOffset) % ROW_ALIGNMENT_BYTES).toBe(0);
+        },
+      ),
+    );
+  });
+
+  it("writes errors that the generated code reads, clipped to their bound", () => {
+    const codes = Object.keys(ERROR_CODES) as ErrorCode[];
+    fc.assert(
+      fc.property(fc.constantFrom(...codes), fc.string({ unit: "grapheme", maxLength: 3_000 }), (code, message) => {
+        const header = { callId: 7, epoch: 3, queueUs: 1, computeUs: 0 };
+        const encoded = encodeResult({ kind: "error", header, code, message });
+        const read = ResultRows.decode(encoded);
+        expect(read).toMatchObject({ ...header, code: ERROR_CODES[code], rowCount: 0 });
+        expect(decodeResult(encoded)).toEqual(read);
+        expect(Buffer.byteLength(read.error)).toBeLessThanOrEqual(MAX_ERROR_BYTES);
+        if (Buffer.byteLength(message) <= MAX_ERROR_BYTES) expect(read.error).toBe(Buffer.from(message).toString());
+      }),
+    );
+  });
+
+  it("reads what the generated code writes", () => {
+    fc.assert(
+      fc.property(resultMessage, (message) => {
+        const wire = Buffer.from(ResultRows.encode(message).finish());
+        expect(decodeResult(wire)).toEqual(ResultRows.decode(wire));
+      }),
+    );
+  });
+
+  it("refuses an error text beyond its bound", () => {
+    const message = ResultRows.create({ callId: 1, code: 13, error: "x".repeat(MAX_ERROR_BYTES + 1) });
+    expect(outcome(() => decodeResult(Buffer.from(ResultRows.encode(message).finish())))).toBe("refusal");
+  });
+});
+
+describe("bytes from outside", () => {
+  it("never make a decoder throw anything but INVALID_ARGUMENT", () => {
+    fc.assert(
+      fc.property(bytes(400), (input) => {
+        outcome(() => decodeDispatch(input));
+        outcome(() => decodeResult(input));
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  it("that were cut short are refused or read within their bounds", () => {
+    fc.assert(
+      fc.property(dispatchMessage, fc.double({ min: 0, max: 1, noNaN: true }), (message, share) => {
+        const wire = Buffer.from(DispatchRows.encode(message).finish());
+        const cut = wire.subarray(0, Math.floor(wire.length * share));
+        outcome(() => {
+          const read = decodeDispatch(cut);
+          expect(read.rows.length + read.pairs.length).toBeLessThanOrEqual(cut.length);
+        });
+      }),
+    );
+  });
+
+  it("that were flipped are refused or read within their bounds", () => {
+    fc.assert(
+      fc.property(resultMessage, fc.nat(), fc.nat({ max: 255 }), (message, at, value) => {
+        const wire = Buffer.from(ResultRows.encode(message).finish());
+        if (wire.length > 0) wire[at % wire.length] = value;
+        outcome(() => expect(decodeResult(wire).rows.length).toBeLessThanOrEqual(wire.length));
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it.each([
+    ["a group", [0x0b, 0x0c]],
+    ["wire type 6", [0x0e]],
+    ["field number 0", [0x00]],
+    ["a number without end", Array.from({ length: 11 }, () => 0xff)],
+    ["a length beyond the end", [0x3a, 0xff, 0xff, 0xff, 0xff, 0x0f]],
+    ["a length of 64 bits", [0x3a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]],
+    ["a header field without its value", [0x0d, 1, 2]],
+  ])("with %s are refused", (_name, input) => {
+    expect(outcome(() => decodeDispatch(Buffer.from(input)))).toBe("refusal");
+  });
+
+  it("with unknown fields of every wire type are read as if those were absent", () => {
+    const unknown = [0x80, 0x01, 0x05, 0x81, 0x01, 1, 2, 3, 4, 5, 6, 7, 8, 0x82, 0x01, 2, 9, 9, 0x85, 0x01, 1, 2, 3, 4];
+    const known = [0x0d, 42, 0, 0, 0];
+    expect(decodeDispatch(Buffer.from([...unknown, ...known, ...unknown])).callId).toBe(42);
+  });
+});
