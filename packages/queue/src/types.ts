@@ -81,6 +81,8 @@ export interface RequestProducer {
   submit(record: RequestRecord): Promise<void>;
   /** Follows a log from `fromIndex`, over Redis restarts and attention workers' deaths, until its end, or until the signal aborts (then it returns). */
   follow(id: RequestId, fromIndex: number, signal: AbortSignal): AsyncIterable<LogEvent>;
+  /** What {@link Claim.putPromptLogprobs} stored, one entry per prompt token; absent: nothing yet, or not asked for. */
+  promptLogprobs(id: RequestId): Promise<readonly LoggedToken[] | undefined>;
   /** Ends a request wherever it is: waiting (its job is removed) or running (within one step). Idempotent. */
   cancel(id: RequestId): Promise<void>;
   /** Jobs waiting, and jobs being served. */
@@ -117,13 +119,21 @@ export interface Claim {
   readonly log: readonly LoggedToken[];
   /** When this worker took the job. */
   readonly claimedAtMs: number;
-  /** Aborts when the request was cancelled, passed its deadline or was fenced off. */
+  /**
+   * Aborts when the request was cancelled, passed its deadline or was fenced off. The claim is over by then: whatever had to be
+   * written has been, later calls change nothing, and only the sequence needs to be dropped.
+   */
   readonly signal: AbortSignal;
   /**
    * Appends tokens at `start`. Idempotent: what the log already has is skipped. Waits while Redis is away (and refills what a
    * restarted Redis had lost); calls for one claim are applied in order.
    */
   append(start: number, tokens: readonly LoggedToken[]): Promise<AppendOutcome>;
+  /**
+   * Stores the prompt's log-probabilities, when `params.promptLogprobs` asks for them: one entry per prompt token (the first has no
+   * `logprob`). Call it before the first token is appended. Idempotent.
+   */
+  putPromptLogprobs(entries: readonly LoggedToken[]): Promise<AppendOutcome>;
   /** Writes the end and completes the job. Waits while Redis is away. */
   finish(finish: Finish): Promise<AppendOutcome>;
   /** Gives the job back at once, so that another worker goes on from the log. */
@@ -136,6 +146,8 @@ export interface RequestConsumer {
   start(onClaim: (claim: Claim) => void): Promise<void>;
   /** Takes no more than so many claims at a time; 0 pauses. */
   setCapacity(claims: number): void;
+  /** Tokens that were handed to `append` and are not yet in Redis. An engine pauses when it grows: memory is all that holds them. */
+  backlogTokens(): number;
   beat(beat: WorkerBeat): Promise<void>;
   ping(): Promise<boolean>;
   /** Takes no new jobs, releases the claims that are still held, and disconnects. */

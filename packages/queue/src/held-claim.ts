@@ -1,0 +1,215 @@
+import { AppError, type Clock, deferred, invariant } from "@moiety/core";
+import { APPEND_LIMIT, type ClaimContent, type ClaimStore, type WriteAnswer } from "./claim-store.js";
+import type { AppendOutcome, Claim, Finish, LoggedToken, RequestRecord } from "./types.js";
+
+/**
+ * How a claim ended, for the queue's side:
+ * complete: the log is closed, the job is done.
+ * released: given back, the job waits for another consumer.
+ * lost: another consumer has it; nothing of it may be touched.
+ */
+export type Settlement = "complete" | "released" | "lost";
+
+export interface HeldClaimOptions {
+  readonly store: ClaimStore;
+  readonly clock: Clock;
+  readonly fence: string;
+  readonly claimedAtMs: number;
+  readonly onError: (error: AppError) => void;
+  /** Told of every token that begins (positive) or ceases (negative) to wait for Redis. */
+  readonly onBacklog: (tokens: number) => void;
+}
+
+const RETRY_MS = 200;
+
+/** Keeps what it appended in memory, so that a Redis that forgot the end of a log can be told again. */
+export class HeldClaim implements Claim {
+  readonly record: RequestRecord;
+  readonly log: readonly LoggedToken[];
+  readonly claimedAtMs: number;
+  readonly fence: string;
+  readonly #options: HeldClaimOptions;
+  readonly #abort = new AbortController();
+  readonly #settled = deferred<Settlement>();
+  readonly #tokens: LoggedToken[];
+  /** Length of the log when Redis last said so. */
+  #written: number;
+  #over: AppendOutcome | undefined;
+  #writes: Promise<unknown> = Promise.resolve();
+  readonly #deadline: AbortController = new AbortController();
+
+  constructor(content: ClaimContent, options: HeldClaimOptions) {
+    this.record = content.record;
+    this.log = content.log;
+    this.claimedAtMs = options.claimedAtMs;
+    this.fence = options.fence;
+    this.#options = options;
+    this.#tokens = [...content.log];
+    this.#written = content.log.length;
+    this.#watchDeadline();
+  }
+
+  get signal(): AbortSignal {
+    return this.#abort.signal;
+  }
+
+  /** Resolves when the consumer may let go of the job. */
+  get settled(): Promise<Settlement> {
+    return this.#settled.promise;
+  }
+
+  async append(start: number, tokens: readonly LoggedToken[]): Promise<AppendOutcome> {
+    if (this.#over) return this.#over;
+    invariant(start <= this.#tokens.length, "tokens are appended without a gap");
+    const fresh = tokens.slice(this.#tokens.length - start);
+    this.#tokens.push(...fresh);
+    const end = start + tokens.length;
+    this.#options.onBacklog(fresh.length);
+    try {
+      return await this.#inOrder(() => this.#writeUpTo(end));
+    } finally {
+      this.#options.onBacklog(-fresh.length);
+    }
+  }
+
+  async putPromptLogprobs(entries: readonly LoggedToken[]): Promise<AppendOutcome> {
+    if (this.#over) return this.#over;
+    invariant(entries.length === this.record.promptTokens.length, "there is one entry for each prompt token");
+    return this.#inOrder(async () => {
+      const answer = await this.#persist(() => this.#options.store.putPromptLogprobs(this.record.id, this.fence, entries));
+      return answer ? this.#conclude(answer) : this.#ending();
+    });
+  }
+
+  async finish(finish: Finish): Promise<AppendOutcome> {
+    if (this.#over) return this.#over;
+    this.#over = "closed";
+    const outcome = await this.#inOrder(() => this.#writeFinish(finish));
+    this.#settle(outcome === "fenced" ? "lost" : "complete");
+    return outcome;
+  }
+
+  async release(): Promise<void> {
+    if (this.#over) return;
+    this.#over = "fenced";
+    await this.#inOrder(() => this.#persist(() => this.#options.store.letGo(this.record.id, this.fence)));
+    this.#settle("released");
+  }
+
+  /** Somebody else closed the log. */
+  endedElsewhere(): void {
+    this.#stop("closed", "complete", new AppError("CANCELLED", "the request was cancelled or finished"));
+  }
+
+  /** Somebody else holds the request now. */
+  lost(): void {
+    this.#stop("fenced", "lost", new AppError("ABORTED", "the request was taken over"));
+  }
+
+  /** The consumer goes away without Redis: whoever waits is told, and the lock expires by itself. */
+  abandon(): void {
+    this.#stop("fenced", "lost", new AppError("UNAVAILABLE", "the consumer was closed"));
+  }
+
+  #stop(outcome: AppendOutcome, settlement: Settlement, reason: AppError): void {
+    this.#over = outcome;
+    this.#settle(settlement);
+    this.#abort.abort(reason);
+  }
+
+  #settle(settlement: Settlement): void {
+    this.#deadline.abort();
+    this.#settled.resolve(settlement);
+  }
+
+  #ending(): AppendOutcome {
+    return this.#over ?? "closed";
+  }
+
+  #inOrder<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#writes.then(work);
+    this.#writes = result.catch(() => undefined);
+    return result;
+  }
+
+  /** Repeats until Redis answers; absent when the claim is dropped meanwhile. */
+  async #persist<T>(work: () => Promise<T>): Promise<T | undefined> {
+    const dropped = this.signal;
+    while (!dropped.aborted) {
+      try {
+        return await work();
+      } catch (error) {
+        if (dropped.aborted) return undefined;
+        this.#options.onError(AppError.from(error, "UNAVAILABLE"));
+        await this.#options.clock.sleep(RETRY_MS, dropped).catch(() => undefined);
+      }
+    }
+    return undefined;
+  }
+
+  #conclude(answer: WriteAnswer): AppendOutcome {
+    if (answer.kind === "fenced") {
+      this.lost();
+      return "fenced";
+    }
+    if (answer.kind === "closed") {
+      this.endedElsewhere();
+      return "closed";
+    }
+    return "appended";
+  }
+
+  async #writeUpTo(end: number): Promise<AppendOutcome> {
+    while (this.#written < end) {
+      const start = this.#written;
+      const tokens = this.#tokens.slice(start, start + APPEND_LIMIT);
+      const answer = await this.#persist(() => this.#options.store.append(this.record.id, this.fence, { start, tokens }));
+      if (!answer) return this.#ending();
+      if (answer.kind === "fenced" || answer.kind === "closed") return this.#conclude(answer);
+      this.#written = answer.length;
+    }
+    return "appended";
+  }
+
+  async #writeFinish(finish: Finish): Promise<AppendOutcome> {
+    for (;;) {
+      const length = this.#tokens.length;
+      const flushed = await this.#writeUpTo(length);
+      if (flushed !== "appended") return flushed;
+      const answer = await this.#persist(() => this.#options.store.finish(this.record.id, this.fence, { finish, length }));
+      if (!answer) return this.#ending();
+      if (answer.kind !== "short") return this.#conclude(answer);
+      this.#written = answer.length;
+    }
+  }
+
+  #watchDeadline(): void {
+    const { clock } = this.#options;
+    const expire = async () => {
+      // Timers hold at most 31 bits of milliseconds.
+      for (let leftMs = 0; ; ) {
+        leftMs = this.record.deadlineAtMs - clock.nowMs();
+        if (leftMs <= 0) break;
+        await clock.sleep(Math.min(leftMs, 2_000_000_000), this.#deadline.signal);
+      }
+      if (this.#over) return;
+      await this.finish(this.deadlineFinish());
+      this.#abort.abort(new AppError("DEADLINE_EXCEEDED", "the request passed its deadline"));
+    };
+    expire().catch(() => undefined);
+  }
+
+  /** The end of a request that ran out of time. */
+  deadlineFinish(): Finish {
+    return {
+      reason: "error",
+      error: { code: "DEADLINE_EXCEEDED", message: "the request was not finished by its deadline" },
+      promptTokens: this.record.promptTokens.length,
+      cachedTokens: 0,
+      outputTokens: this.#tokens.length,
+      queueMs: Math.max(0, this.claimedAtMs - this.record.createdAtMs),
+      prefillMs: 0,
+      decodeMs: 0,
+    };
+  }
+}

@@ -1,0 +1,200 @@
+import { randomBytes } from "node:crypto";
+import { AppError, type Clock, type RequestId, systemClock } from "@moiety/core";
+import { Queue } from "bullmq";
+import type { Redis } from "ioredis";
+import { jobIdOf, QUEUE_NAME, type QueueKeys, queueKeys } from "./keys.js";
+import { followLog } from "./log-follower.js";
+import { NewsSubscriber } from "./news-subscriber.js";
+import { checkRecord, encodeRecord } from "./record-codec.js";
+import { connectRedis, disconnectRedis, type QueueConnectionOptions } from "./redis-connection.js";
+import { admitScript, asArray, cancelScript } from "./scripts.js";
+import { decodeTokens } from "./token-codec.js";
+import type { LogEvent, LoggedToken, RequestProducer, RequestRecord, WorkerBeat } from "./types.js";
+import { readBeats } from "./worker-beats.js";
+
+export interface RequestProducerOptions extends QueueConnectionOptions {
+  /** Requests that may wait or be served at once, over all gateways. Default 4,096. */
+  readonly maxRequests?: number;
+  /** How long a submit or a cancel waits for a Redis that is away. Default 10,000. */
+  readonly patienceMs?: number;
+  /** How long a record outlives its deadline, and a finished log its end. Default 600,000. */
+  readonly retentionMs?: number;
+  /** How long a follower trusts silence. Default 2,000. */
+  readonly rereadMs?: number;
+  readonly clock?: Clock;
+}
+
+/** Connects at once, in the background; whatever is asked before the connection stands waits for it. */
+export function createRequestProducer(options: RequestProducerOptions): RequestProducer {
+  return new RedisRequestProducer(options);
+}
+
+class RedisRequestProducer implements RequestProducer {
+  readonly #keys: QueueKeys;
+  readonly #redis: Redis;
+  readonly #subscription: Redis;
+  readonly #subscriber: NewsSubscriber;
+  readonly #queue: Queue;
+  readonly #clock: Clock;
+  readonly #maxRequests: number;
+  readonly #patienceMs: number;
+  readonly #retentionMs: number;
+  readonly #rereadMs: number;
+  readonly #onError: (error: AppError) => void;
+
+  constructor(options: RequestProducerOptions) {
+    this.#keys = queueKeys(options.prefix ?? "moiety");
+    this.#clock = options.clock ?? systemClock;
+    this.#maxRequests = options.maxRequests ?? 4_096;
+    this.#patienceMs = options.patienceMs ?? 10_000;
+    this.#retentionMs = options.retentionMs ?? 600_000;
+    this.#rereadMs = options.rereadMs ?? 2_000;
+    this.#onError = options.onError ?? (() => undefined);
+    this.#redis = connectRedis(options, "producer");
+    this.#subscription = connectRedis(options, "followers");
+    this.#subscriber = new NewsSubscriber(this.#subscription);
+    this.#queue = new Queue(QUEUE_NAME, {
+      connection: this.#redis,
+      prefix: this.#keys.prefix,
+      skipVersionCheck: true,
+      streams: { events: { maxLen: 100 } },
+      defaultJobOptions: { removeOnComplete: true, removeOnFail: true },
+    });
+    this.#queue.on("error", (error) => this.#onError(AppError.from(error, "UNAVAILABLE")));
+  }
+
+  async submit(record: RequestRecord): Promise<void> {
+    checkRecord(record);
+    try {
+      await this.#patiently(this.#admit(record));
+      await this.#patiently(this.#enqueue(record));
+    } catch (error) {
+      const fault = AppError.from(error, "UNAVAILABLE");
+      // The caller takes it for refused, so it must not run after all when Redis is back.
+      if (fault.code === "UNAVAILABLE") this.#cancelNow(record.id).catch(() => undefined);
+      throw fault;
+    }
+  }
+
+  async #admit(record: RequestRecord): Promise<void> {
+    const { bull, admitting } = this.#keys;
+    const nowMs = this.#clock.nowMs();
+    const jobId = jobIdOf(record.id);
+    const expiresAtMs = Math.max(record.deadlineAtMs, nowMs) + this.#retentionMs;
+    const answer = asArray(
+      await admitScript.run(
+        this.#redis,
+        [this.#keys.record(record.id), admitting, bull("wait"), bull("prioritized"), bull("active")],
+        [
+          record.id,
+          randomBytes(8).toString("hex"),
+          nowMs,
+          this.#maxRequests,
+          expiresAtMs,
+          bull(""),
+          jobId,
+          ...encodeRecord(record),
+        ],
+      ),
+    );
+    if (answer[0] === -1) {
+      throw new AppError("ALREADY_EXISTS", `there is a request ${record.id} already`, { details: { id: record.id } });
+    }
+    if (answer[0] === 0) {
+      const waiting = Number(answer[1]);
+      throw new AppError("RESOURCE_EXHAUSTED", `the queue is full: ${waiting} requests of at most ${this.#maxRequests}`, {
+        details: { retryAfterMs: 1_000 + Math.floor(Math.random() * 1_000), limit: this.#maxRequests },
+      });
+    }
+  }
+
+  async #enqueue(record: RequestRecord): Promise<void> {
+    const jobId = jobIdOf(record.id);
+    await this.#queue.add("generate", {}, { jobId, priority: record.priority, timestamp: record.createdAtMs });
+    this.#redis.zrem(this.#keys.admitting, jobId).catch(() => undefined);
+  }
+
+  async #patiently<T>(work: Promise<T>): Promise<T> {
+    work.catch(() => undefined);
+    const patience = new AbortController();
+    const timeout = this.#clock.sleep(this.#patienceMs, patience.signal).then(() => {
+      throw new AppError("UNAVAILABLE", "redis does not answer", { details: { waitedMs: this.#patienceMs } });
+    });
+    try {
+      return await Promise.race([work, timeout]);
+    } catch (error) {
+      throw AppError.from(error, "UNAVAILABLE");
+    } finally {
+      timeout.catch(() => undefined);
+      patience.abort();
+    }
+  }
+
+  follow(id: RequestId, fromIndex: number, signal: AbortSignal): AsyncIterable<LogEvent> {
+    const options = {
+      redis: this.#redis,
+      subscriber: this.#subscriber,
+      keys: this.#keys,
+      clock: this.#clock,
+      rereadMs: this.#rereadMs,
+    };
+    return followLog(options, { id, fromIndex, signal });
+  }
+
+  async promptLogprobs(id: RequestId): Promise<readonly LoggedToken[] | undefined> {
+    const packed = await this.#patiently(this.#redis.hgetBuffer(this.#keys.record(id), "promptLogprobs"));
+    return packed === null ? undefined : decodeTokens(packed);
+  }
+
+  async cancel(id: RequestId): Promise<void> {
+    await this.#patiently(this.#cancelNow(id));
+  }
+
+  async #cancelNow(id: RequestId): Promise<void> {
+    const { record, log, news, holder } = this.#keys;
+    await cancelScript.run(
+      this.#redis,
+      [record(id), log(id)],
+      ["", this.#clock.nowMs(), this.#retentionMs, news(id), holder(""), id],
+    );
+    // A job that is being served is locked, stays, and is completed by its holder.
+    await this.#queue.remove(jobIdOf(id));
+  }
+
+  async depth(): Promise<{ readonly waiting: number; readonly active: number }> {
+    const counts = await this.#patiently(this.#queue.getJobCounts("wait", "prioritized", "active"));
+    return { waiting: (counts["wait"] ?? 0) + (counts["prioritized"] ?? 0), active: counts["active"] ?? 0 };
+  }
+
+  async workers(): Promise<readonly WorkerBeat[]> {
+    return this.#patiently(readBeats(this.#redis, this.#keys, this.#clock.nowMs()));
+  }
+
+  async ping(): Promise<boolean> {
+    return answers(this.#redis, this.#clock);
+  }
+
+  async close(): Promise<void> {
+    await this.#queue.close().catch(() => undefined);
+    await Promise.all([disconnectRedis(this.#redis), disconnectRedis(this.#subscription)]);
+  }
+}
+
+/** Whether Redis answers within a second. */
+export async function answers(redis: Redis, clock: Clock): Promise<boolean> {
+  if (redis.status !== "ready") return false;
+  const patience = new AbortController();
+  const timeout = clock.sleep(1_000, patience.signal).then(
+    () => false,
+    () => false,
+  );
+  const answered = redis.ping().then(
+    () => true,
+    () => false,
+  );
+  try {
+    return await Promise.race([answered, timeout]);
+  } finally {
+    patience.abort();
+  }
+}

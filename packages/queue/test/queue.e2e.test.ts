@@ -1,0 +1,345 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import {
+  type Claim,
+  createRequestConsumer,
+  createRequestProducer,
+  type RequestConsumer,
+  type RequestConsumerOptions,
+  type RequestProducer,
+  type RequestProducerOptions,
+} from "../src/index.js";
+import { collect, finish, params, rawClient, request, tokens } from "./fixtures.js";
+import { RedisServer, until } from "./redis-server.js";
+
+let server: RedisServer;
+let prefix: string;
+let run = 0;
+const opened: { close(): Promise<void> }[] = [];
+
+beforeAll(async () => {
+  server = await RedisServer.start();
+});
+afterAll(async () => {
+  await server.stop();
+});
+beforeEach(() => {
+  prefix = `test-${run++}`;
+});
+afterEach(async () => {
+  await Promise.all(opened.splice(0).map((side) => side.close()));
+});
+
+function producer(options: Partial<RequestProducerOptions> = {}): RequestProducer {
+  const made = createRequestProducer({ redisUrl: server.url, prefix, ...options });
+  opened.push(made);
+  return made;
+}
+
+async function consumer(options: Partial<RequestConsumerOptions> = {}): Promise<{ side: RequestConsumer; claims: Claim[] }> {
+  const side = createRequestConsumer({ redisUrl: server.url, prefix, capacity: 16, ...options });
+  opened.push(side);
+  const claims: Claim[] = [];
+  await side.start((claim) => claims.push(claim));
+  return { side, claims };
+}
+
+const first = async (claims: readonly Claim[]): Promise<Claim> => {
+  await until(() => claims.length > 0);
+  const claim = claims[0];
+  if (!claim) throw new Error("no claim");
+  return claim;
+};
+
+describe("one request", () => {
+  it("carries the whole record to a consumer, and every token back in order", async () => {
+    const gateway = producer();
+    const record = request("cmpl:1", {
+      cacheSalt: "salt",
+      priority: 3,
+      promptTokens: Int32Array.from([0, 201_087, 7]),
+      params: { ...params, seed: "18446744073709551615", stopTokenIds: [1], logitBias: [[5, -100]], topLogprobs: 2 },
+    });
+    await gateway.submit(record);
+    const { claims } = await consumer();
+    const claim = await first(claims);
+    expect(claim.record).toEqual(record);
+    expect(claim.log).toEqual([]);
+    const { done } = collect(gateway, record);
+    expect(await claim.append(0, tokens(0, 2))).toBe("appended");
+    expect(await claim.append(2, [{ token: 9, logprob: -0.1, top: [{ token: 9, logprob: -0.1 }] }])).toBe("appended");
+    expect(await claim.finish(finish(3))).toBe("appended");
+    expect(await done).toEqual({ tokens: [1000, 1001, 9], finish: finish(3) });
+    await until(async () => (await gateway.depth()).active === 0);
+    expect((await collect(gateway, record, 2).done).tokens).toEqual([9]);
+  });
+
+  it("skips what a log already has, whatever is appended how often", async () => {
+    const gateway = producer();
+    const record = request("r1");
+    await gateway.submit(record);
+    const claim = await first((await consumer()).claims);
+    const outcomes = await Promise.all([
+      claim.append(0, tokens(0, 3)),
+      claim.append(0, tokens(0, 3)),
+      claim.append(1, tokens(1, 4)),
+      claim.append(5, []),
+      claim.append(0, tokens(0, 1)),
+    ]);
+    expect(new Set(outcomes)).toEqual(new Set(["appended"]));
+    await claim.finish(finish(5));
+    expect((await collect(gateway, record).done).tokens).toEqual([1000, 1001, 1002, 1003, 1004]);
+    expect(await claim.append(5, tokens(5, 1))).toBe("closed");
+  });
+
+  it("refuses a second request of the same id", async () => {
+    const gateway = producer();
+    await gateway.submit(request("twice"));
+    await expect(gateway.submit(request("twice"))).rejects.toMatchObject({ code: "ALREADY_EXISTS" });
+  });
+
+  it("refuses parameters that no consumer could read, before anything is stored", async () => {
+    const gateway = producer();
+    const wrong = request("bad", { params: { ...params, seed: "-1" } });
+    await expect(gateway.submit(wrong)).rejects.toMatchObject({ code: "INVALID_ARGUMENT", details: { fields: ["params.seed"] } });
+    expect(await gateway.depth()).toEqual({ waiting: 0, active: 0 });
+  });
+
+  it("tells a follower of an unknown request that there is none", async () => {
+    const gateway = producer();
+    await expect(collect(gateway, request("nobody")).done).rejects.toMatchObject({ code: "NOT_FOUND" });
+  });
+
+  it("carries the prompt's log-probabilities", async () => {
+    const gateway = producer();
+    const record = request("echo", { params: { ...params, promptLogprobs: true } });
+    await gateway.submit(record);
+    const claim = await first((await consumer()).claims);
+    expect(await gateway.promptLogprobs(record.id)).toBeUndefined();
+    const entries = [{ token: 1 }, { token: 2, logprob: -0.5 }, { token: 3, logprob: -0.25, top: [] }];
+    expect(await claim.putPromptLogprobs(entries)).toBe("appended");
+    expect(await gateway.promptLogprobs(record.id)).toEqual(entries);
+  });
+
+  it("follows a long log from the middle to its end", async () => {
+    const gateway = producer();
+    const record = request("long");
+    await gateway.submit(record);
+    const claim = await first((await consumer()).claims);
+    await claim.append(0, tokens(0, 5_000));
+    const { done } = collect(gateway, record, 100);
+    await claim.append(5_000, tokens(5_000, 700));
+    await claim.finish(finish(5_700));
+    expect((await done).tokens).toHaveLength(5_600);
+  });
+});
+
+describe("admission", () => {
+  it("admits exactly as many as the bound, however many ask at once and through however many gateways", async () => {
+    const gateways = [producer({ maxRequests: 10 }), producer({ maxRequests: 10 })];
+    const results = await Promise.allSettled(
+      Array.from({ length: 40 }, (_, index) => gateways[index % 2]?.submit(request(`r-${index}`))),
+    );
+    expect(results.filter((result) => result.status === "fulfilled")).toHaveLength(10);
+    const refused = results.find((result) => result.status === "rejected");
+    expect(refused?.reason).toMatchObject({
+      code: "RESOURCE_EXHAUSTED",
+      retryable: true,
+      details: { retryAfterMs: expect.any(Number) },
+    });
+    expect((await gateways[0]?.depth())?.waiting).toBe(10);
+  });
+
+  it("has room again when a request ends or is cancelled, and counts those being served", async () => {
+    const gateway = producer({ maxRequests: 2 });
+    await gateway.submit(request("a"));
+    await gateway.submit(request("b"));
+    const claim = await first((await consumer({ capacity: 1 })).claims);
+    await expect(gateway.submit(request("c"))).rejects.toMatchObject({ code: "RESOURCE_EXHAUSTED" });
+    await claim.finish(finish(0));
+    await until(() =>
+      gateway.submit(request("d")).then(
+        () => true,
+        () => false,
+      ),
+    );
+    await gateway.cancel(request("d").id);
+    await gateway.submit(request("e"));
+  });
+});
+
+describe("order", () => {
+  it("serves the most urgent first, and equals in the order of their arrival", async () => {
+    const gateway = producer();
+    const ids = ["low-1:5", "mid-1:2", "top-1:0", "low-2:5", "top-2:0", "mid-2:2"];
+    for (const id of ids) await gateway.submit(request(id, { priority: Number(id.split(":")[1]) }));
+    const { claims } = await consumer({ capacity: 1 });
+    for (let served = 0; served < ids.length; served++) {
+      await until(() => claims.length === served + 1);
+      await claims[served]?.finish(finish(0));
+    }
+    expect(claims.map((claim) => claim.record.id)).toEqual(["top-1:0", "top-2:0", "mid-1:2", "mid-2:2", "low-1:5", "low-2:5"]);
+  });
+
+  it("holds no more claims than its capacity, and none at zero", async () => {
+    const gateway = producer();
+    for (let index = 0; index < 6; index++) await gateway.submit(request(`r-${index}`, { priority: index }));
+    const { side, claims } = await consumer({ capacity: 0 });
+    await sleep(300);
+    expect(claims).toHaveLength(0);
+    side.setCapacity(2);
+    await until(() => claims.length === 2);
+    await sleep(300);
+    expect(claims).toHaveLength(2);
+    side.setCapacity(0);
+    await claims[0]?.finish(finish(0));
+    await sleep(300);
+    expect(claims).toHaveLength(2);
+    side.setCapacity(3);
+    await until(() => claims.length === 4);
+    await sleep(300);
+    expect(claims).toHaveLength(4);
+  });
+
+  it("takes a job that arrives while it is paused as soon as it is not", async () => {
+    const gateway = producer();
+    const { side, claims } = await consumer({ capacity: 1 });
+    await sleep(100);
+    side.setCapacity(0);
+    await gateway.submit(request("late", { priority: 1 }));
+    await sleep(1_500);
+    expect(claims).toHaveLength(0);
+    expect((await gateway.depth()).waiting).toBe(1);
+    side.setCapacity(1);
+    await until(() => claims.length === 1, 2_500);
+  });
+});
+
+describe("cancelling", () => {
+  it("removes a waiting job and closes its log", async () => {
+    const gateway = producer();
+    const record = request("waiting", { priority: 4 });
+    await gateway.submit(record);
+    const { done } = collect(gateway, record);
+    await gateway.cancel(record.id);
+    expect((await done).finish).toMatchObject({ reason: "cancelled", promptTokens: 3, outputTokens: 0 });
+    expect(await gateway.depth()).toEqual({ waiting: 0, active: 0 });
+  });
+
+  it("reaches a running request at once, and completes its job", async () => {
+    const gateway = producer();
+    const record = request("running");
+    await gateway.submit(record);
+    const claim = await first((await consumer()).claims);
+    await claim.append(0, tokens(0, 2));
+    const { done } = collect(gateway, record);
+    const startedMs = Date.now();
+    await gateway.cancel(record.id);
+    await until(() => claim.signal.aborted);
+    expect(Date.now() - startedMs).toBeLessThan(500);
+    expect(claim.signal.reason).toMatchObject({ code: "CANCELLED" });
+    expect(await claim.append(2, tokens(2, 1))).toBe("closed");
+    expect(await claim.finish(finish(3))).toBe("closed");
+    expect(await done).toMatchObject({ tokens: [1000, 1001], finish: { reason: "cancelled", outputTokens: 2 } });
+    await until(async () => (await gateway.depth()).active === 0);
+  });
+
+  it("is noticed without the message: by the next append, and by the next renewal of the lock", async () => {
+    const gateway = producer();
+    const { claims } = await consumer();
+    const records = [request("append"), request("prefill")];
+    for (const record of records) await gateway.submit(record);
+    await until(() => claims.length === 2);
+    const redis = rawClient(server.url);
+    for (const { id } of records) await redis.hset(`{${prefix}}:record:${id}`, "holder", "someone-else");
+    for (const { id } of records) await gateway.cancel(id);
+    await redis.quit();
+    expect(await claims[0]?.append(0, tokens(0, 1))).toBe("closed");
+    await until(() => claims.every((claim) => claim.signal.aborted), 2_000);
+    await until(async () => (await gateway.depth()).active === 0);
+  });
+
+  it("changes nothing about what has finished or never was", async () => {
+    const gateway = producer();
+    const record = request("done");
+    await gateway.submit(record);
+    const claim = await first((await consumer()).claims);
+    await claim.finish(finish(0));
+    await gateway.cancel(record.id);
+    await gateway.cancel(record.id);
+    await gateway.cancel(request("never").id);
+    expect((await collect(gateway, record).done).finish?.reason).toBe("stop");
+  });
+});
+
+describe("holding a claim", () => {
+  it("ends a request that passes its deadline, and one that passed it while it waited", async () => {
+    const gateway = producer();
+    const waiting = request("waited", { deadlineAtMs: Date.now() - 1 });
+    const running = request("running", { deadlineAtMs: Date.now() + 1_000 });
+    await gateway.submit(waiting);
+    await gateway.submit(running);
+    const { claims } = await consumer();
+    expect((await collect(gateway, waiting).done).finish?.error?.code).toBe("DEADLINE_EXCEEDED");
+    expect((await collect(gateway, running).done).finish?.error?.code).toBe("DEADLINE_EXCEEDED");
+    await until(() => claims[0]?.signal.aborted === true);
+    expect(claims.map((claim) => claim.record.id)).toEqual(["running"]);
+    await until(async () => (await gateway.depth()).active === 0);
+  });
+
+  it("keeps its job for longer than a lock lasts", async () => {
+    const gateway = producer();
+    await gateway.submit(request("slow"));
+    const one = await consumer({ lockMs: 600, stalledCheckMs: 150 });
+    const claim = await first(one.claims);
+    const other = await consumer({ lockMs: 600, stalledCheckMs: 150 });
+    await sleep(2_000);
+    expect(other.claims).toHaveLength(0);
+    expect(await claim.finish(finish(0))).toBe("appended");
+  });
+
+  it.each([0, 5])("gives a job of priority %i back at once, with its log", async (priority) => {
+    const gateway = producer();
+    const record = request("moving", { priority });
+    await gateway.submit(record);
+    const one = await consumer();
+    const claim = await first(one.claims);
+    const other = await consumer();
+    await sleep(200);
+    claim.append(0, tokens(0, 3)).catch(() => undefined);
+    one.side.setCapacity(0);
+    const startedMs = Date.now();
+    await claim.release();
+    const next = await first(other.claims);
+    expect(Date.now() - startedMs).toBeLessThan(1_000);
+    expect(next.log).toEqual(tokens(0, 3));
+    expect(await claim.append(3, tokens(3, 1))).toBe("fenced");
+    expect(await next.append(3, tokens(3, 1))).toBe("appended");
+  });
+
+  it("gives everything back when it closes", async () => {
+    const gateway = producer();
+    for (let index = 0; index < 4; index++) await gateway.submit(request(`r-${index}`, { priority: index % 2 }));
+    const one = await consumer();
+    await until(() => one.claims.length === 4);
+    await one.claims[0]?.append(0, tokens(0, 2));
+    const startedMs = Date.now();
+    await one.side.close();
+    expect(Date.now() - startedMs).toBeLessThan(2_000);
+    expect(await gateway.depth()).toEqual({ waiting: 4, active: 0 });
+    const other = await consumer();
+    await until(() => other.claims.length === 4, 2_000);
+    expect(other.claims.find((claim) => claim.record.id === one.claims[0]?.record.id)?.log).toHaveLength(2);
+  });
+
+  it("tells gateways of workers whose beat is fresh", async () => {
+    const gateway = producer();
+    const { side } = await consumer();
+    const beat = { workerId: "w1", modelFingerprint: "f", maxContextTokens: 100, running: 1, waiting: 2, kvUsage: 0.5 };
+    await side.beat(beat);
+    expect(await gateway.workers()).toEqual([beat]);
+    expect(await gateway.ping()).toBe(true);
+    await side.close();
+    expect(await gateway.workers()).toEqual([]);
+  });
+});
