@@ -1,0 +1,58 @@
+/** The channels of an assistant message: thoughts, tool calls and their preambles, the answer. */
+export const CHANNELS = ["analysis", "commentary", "final"] as const;
+export type Channel = (typeof CHANNELS)[number];
+
+export const REASONING_EFFORTS = ["low", "medium", "high"] as const;
+export type ReasoningEffort = (typeof REASONING_EFFORTS)[number];
+
+/** The type of a message's content: `<|constrain|>json`, or a bare word such as ` code`. */
+export interface ContentType {
+  readonly name: string;
+  readonly constrained: boolean;
+}
+
+/** What the model is told about itself. It is not the user's system prompt: that is {@link DeveloperMessage}. */
+export interface SystemMessage {
+  readonly role: "system";
+  /** Defaults to the identity that the model was trained with. */
+  readonly identity?: string;
+  /** `yyyy-mm`; defaults to `2024-06`. */
+  readonly knowledgeCutoff?: string;
+  /** `yyyy-mm-dd`; the line is left out when absent. */
+  readonly currentDate?: string;
+  /** Defaults to `medium`. */
+  readonly reasoningEffort?: ReasoningEffort;
+  /** Defaults to all three. */
+  readonly channels?: readonly Channel[];
+}
+
+/** What an API calls the system prompt. */
+export interface DeveloperMessage {
+  readonly role: "developer";
+  readonly instructions: string;
+}
+
+export interface UserMessage {
+  readonly role: "user";
+  readonly name?: string;
+  readonly content: string;
+}
+
+export interface AssistantMessage {
+  readonly role: "assistant";
+  readonly channel: Channel;
+  /** The tool that is called, such as `functions.get_weather`; absent for a message to the user. */
+  readonly recipient?: string;
+  readonly contentType?: ContentType;
+  readonly content: string;
+}
+
+/** The result of a tool call. */
+export interface ToolMessage {
+  readonly role: "tool";
+  /** The tool that answers, such as `functions.get_weather`. */
+  readonly name: string;
+  readonly content: string;
+}
+
+export type Message = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage | ToolMessage;
