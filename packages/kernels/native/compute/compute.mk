@@ -3,23 +3,27 @@
 #
 # No flag may let the compiler contract, reassociate or flush: -ffp-contract=off, never -ffast-math or -march=native.
 # A level's file for a foreign architecture compiles to nothing, with no special flags.
-COMPUTE_LEVELS := scalar avx2 avx512 neon dispatch
-COMPUTE_OBJECTS := $(COMPUTE_LEVELS:%=$(COMPUTE_BUILD)/compute/%.o)
+COMPUTE_SOURCES := scalar avx2 avx512 neon dispatch
+COMPUTE_TEST_SOURCES := main harness emulated attention linear rows
+COMPUTE_OBJECTS := $(COMPUTE_SOURCES:%=$(COMPUTE_BUILD)/compute/%.o)
+COMPUTE_TEST_OBJECTS := $(COMPUTE_TEST_SOURCES:%=$(COMPUTE_BUILD)/compute/self-test/%.o)
+COMPUTE_HEADERS := $(wildcard $(COMPUTE_DIR)/*.h $(COMPUTE_DIR)/self-test/*.h)
 COMPUTE_CXXFLAGS := -std=c++17 -O3 -g1 -fPIC -Wall -Wextra -ffp-contract=off -fvisibility=hidden
 
-COMPUTE_MACHINE := $(shell $(CXX) -dumpmachine)
-ifneq ($(filter x86_64%,$(COMPUTE_MACHINE)),)
+ifneq ($(filter x86_64%,$(shell $(CXX) -dumpmachine)),)
 $(COMPUTE_BUILD)/compute/avx2.o: COMPUTE_LEVEL_FLAGS := -mavx2 -mfma
-$(COMPUTE_BUILD)/compute/avx512.o: COMPUTE_LEVEL_FLAGS := -mavx2 -mfma -mavx512f -mavx512bw -mavx512vl -mavx512dq -mprefer-vector-width=512
+# g++ 12 warns about its own header (GCC bug 105593).
+$(COMPUTE_BUILD)/compute/avx512.o: COMPUTE_LEVEL_FLAGS := -mavx2 -mfma -mavx512f -mavx512bw -mavx512vl -mavx512dq \
+  -Wno-uninitialized -Wno-maybe-uninitialized
 endif
 
-$(COMPUTE_BUILD)/compute/%.o: $(COMPUTE_DIR)/%.cpp $(wildcard $(COMPUTE_DIR)/*.h) $(COMPUTE_DIR)/compute.mk
+$(COMPUTE_OBJECTS) $(COMPUTE_TEST_OBJECTS): $(COMPUTE_BUILD)/compute/%.o: $(COMPUTE_DIR)/%.cpp $(COMPUTE_HEADERS) $(COMPUTE_DIR)/compute.mk
 	@mkdir -p $(@D)
 	$(CXX) $(COMPUTE_CXXFLAGS) $(COMPUTE_LEVEL_FLAGS) -c $< -o $@
 
-$(COMPUTE_BUILD)/compute/self-test: $(COMPUTE_BUILD)/compute/self-test.o $(COMPUTE_OBJECTS)
-	$(CXX) $^ -o $@
+$(COMPUTE_BUILD)/compute/self-test/run: $(COMPUTE_TEST_OBJECTS) $(COMPUTE_OBJECTS)
+	$(CXX) $^ $(COMPUTE_LDFLAGS) -o $@
 
 .PHONY: self-test
-self-test: $(COMPUTE_BUILD)/compute/self-test
-	$<
+self-test: $(COMPUTE_BUILD)/compute/self-test/run
+	$(COMPUTE_RUNNER) $<

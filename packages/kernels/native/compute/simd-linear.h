@@ -1,0 +1,206 @@
+// y = W x + b over weights that stay packed in memory. Few rows: weights go from memory through registers to every row.
+// Many rows: a panel of weights is unpacked to f32 once and multiplied with all rows in register tiles.
+// Neither choice shows in the results: each (row, output) has its own 16 lanes and takes its products in ascending k.
+#pragma once
+#include "simd-math.h"
+
+namespace moiety {
+namespace {
+
+// A matrix as the kernels below see it: kDepth elements of row o, from element k on, and what does not fill kDepth.
+struct Bf16Weights {
+  static constexpr int kSteps = 1;
+  const Bf16Linear& w;
+
+  const uint8_t* row(int64_t o) const { return w.weight + o * w.in * 2; }
+  void prefetch(int64_t o, int64_t k) const { if (k % 32 == 0) __builtin_prefetch(row(o) + 2 * k); }
+  void steps(int64_t o, int64_t k, Step* out) const { out[0] = load_step_bf16(row(o) + 2 * k); }
+  Step rest(int64_t o, int64_t k) const { return load_first_bf16(row(o) + 2 * k, w.in - k); }
+};
+
+struct Mxfp4Weights {
+  static constexpr int kSteps = 2;
+  const Mxfp4Linear& w;
+
+  const uint8_t* row(int64_t o) const { return w.blocks + o * (w.in / 2); }
+  void prefetch(int64_t o, int64_t k) const { if (k % 128 == 0) __builtin_prefetch(row(o) + k / 2); }
+  void steps(int64_t o, int64_t k, Step* out) const {
+    Vec parts[kSteps * kParts];
+    load_mxfp4(row(o) + k / 2, w.scales[o * (w.in / 32) + k / 32], parts);
+    for (int s = 0; s < kSteps; s++) {
+      for (int p = 0; p < kParts; p++) out[s].part[p] = parts[s * kParts + p];
+    }
+  }
+  Step rest(int64_t, int64_t) const { return zero_step(); }  // whole groups only
+};
+
+template <typename Weights>
+inline void finish(const Weights& weights, float sum, int64_t o, float* y, bool round) {
+  if (weights.w.bias != nullptr) sum = sum + bf16_at(weights.w.bias, o);
+  y[o] = rounded(sum, round);
+}
+
+// kRows rows times kOuts outputs from o on, weights straight from memory.
+template <int kRows, int kOuts, typename Weights>
+void stream_tile(const Weights& weights, ConstRows x, Rows y, int64_t row, int64_t o, bool round) {
+  constexpr int kSteps = Weights::kSteps;
+  const int64_t in = weights.w.in;
+  const float* rows[kRows];
+  for (int r = 0; r < kRows; r++) rows[r] = x.data + (row + r) * x.stride;
+  Step total[kRows][kOuts];
+  for (int r = 0; r < kRows; r++) {
+    for (int j = 0; j < kOuts; j++) total[r][j] = zero_step();
+  }
+  int64_t k = 0;
+  for (; k + kSteps * kStep <= in; k += kSteps * kStep) {
+    for (int j = 0; j < kOuts; j++) {
+      weights.prefetch(o + kOuts + j, k);
+      Step w[kSteps];
+      weights.steps(o + j, k, w);
+      for (int s = 0; s < kSteps; s++) {
+        for (int r = 0; r < kRows; r++) total[r][j] = fma(w[s], load_step(rows[r] + k + s * kStep), total[r][j]);
+      }
+    }
+  }
+  if (k < in) {
+    for (int j = 0; j < kOuts; j++) {
+      const Step w = weights.rest(o + j, k);
+      for (int r = 0; r < kRows; r++) total[r][j] = fma(w, load_first(rows[r] + k, in - k), total[r][j]);
+    }
+  }
+  for (int r = 0; r < kRows; r++) {
+    for (int j = 0; j < kOuts; j++) {
+      finish(weights, sum_of_step(total[r][j]), o + j, y.data + (row + r) * y.stride, round);
+    }
+  }
+}
+
+template <int kRows, int kOuts, typename Weights>
+void stream_outs(const Weights& weights, ConstRows x, Rows y, int64_t row, int64_t begin, int64_t end, bool round) {
+  int64_t o = begin;
+  for (; o + kOuts <= end; o += kOuts) stream_tile<kRows, kOuts>(weights, x, y, row, o, round);
+  for (; o < end; o++) stream_tile<kRows, 1>(weights, x, y, row, o, round);
+}
+
+template <typename Weights>
+void stream(const Weights& weights, ConstRows x, Rows y, int64_t begin, int64_t end, bool round) {
+  switch (x.count) {
+    case 1: return stream_outs<1, 4>(weights, x, y, 0, begin, end, round);
+    case 2: return stream_outs<2, 2>(weights, x, y, 0, begin, end, round);
+    case 3: return stream_outs<3, 2>(weights, x, y, 0, begin, end, round);
+    case 4: return stream_outs<4, 1>(weights, x, y, 0, begin, end, round);
+  }
+}
+
+constexpr int64_t kStreamedRows = 4;
+
+constexpr int64_t kPanelRows = 128;
+constexpr int64_t kPanelOuts = 4 * kTileOuts;
+constexpr int64_t kPanelDepth = 512;
+
+// One thread's working set, sized for the second-level cache.
+struct Panel {
+  alignas(64) float weights[kPanelOuts][kPanelDepth];
+  alignas(64) float totals[kPanelRows][kPanelOuts][kStep];
+};
+
+Panel& thread_panel() {
+  static thread_local Panel panel;
+  return panel;
+}
+
+// Adds `steps` steps of a tile of kRows rows x kOuts outputs. Parts of a step are taken one after the other (the lanes
+// of a total never meet before the tree), which leaves more registers for the tile.
+template <int kRows, int kOuts>
+inline void multiply_tile(const float* x, int64_t stride, const float (*w)[kPanelDepth], int64_t steps,
+                          float (*totals)[kPanelOuts][kStep]) {
+  for (int p = 0; p < kParts; p++) {
+    const int lane = p * Vec::kLanes;
+    Vec total[kRows][kOuts];
+    for (int r = 0; r < kRows; r++) {
+      for (int j = 0; j < kOuts; j++) total[r][j] = load(&totals[r][j][lane]);
+    }
+    for (int64_t k = lane; k < steps * kStep; k += kStep) {
+      Vec weight[kOuts];
+      for (int j = 0; j < kOuts; j++) weight[j] = load(&w[j][k]);
+      for (int r = 0; r < kRows; r++) {
+        const Vec value = load(x + r * stride + k);
+        for (int j = 0; j < kOuts; j++) total[r][j] = fma(weight[j], value, total[r][j]);
+      }
+    }
+    for (int r = 0; r < kRows; r++) {
+      for (int j = 0; j < kOuts; j++) store(&totals[r][j][lane], total[r][j]);
+    }
+  }
+}
+
+// All rows against kOuts outputs of the panel, from output j on.
+template <int kOuts>
+void multiply_outs(Panel& panel, ConstRows x, int64_t k, int64_t steps, int64_t j) {
+  const float(*w)[kPanelDepth] = panel.weights + j;
+  int64_t r = 0;
+  const auto totals = [&] { return reinterpret_cast<float(*)[kPanelOuts][kStep]>(&panel.totals[r][j]); };
+  for (; r + kTileRows <= x.count; r += kTileRows) {
+    multiply_tile<kTileRows, kOuts>(x.data + r * x.stride + k, x.stride, w, steps, totals());
+  }
+  for (; r < x.count; r++) multiply_tile<1, kOuts>(x.data + r * x.stride + k, x.stride, w, steps, totals());
+}
+
+template <typename Weights>
+void unpack(const Weights& weights, int64_t o, int64_t k, int64_t steps, float* out) {
+  for (int64_t s = 0; s + Weights::kSteps <= steps; s += Weights::kSteps) {
+    Step w[Weights::kSteps];
+    weights.steps(o, k + s * kStep, w);
+    for (int i = 0; i < Weights::kSteps; i++) store_step(out + (s + i) * kStep, w[i]);
+  }
+}
+
+// At most kPanelRows rows times at most kPanelOuts outputs.
+template <typename Weights>
+void multiply_panel(const Weights& weights, ConstRows x, Rows y, int64_t o, int64_t outs, bool round) {
+  Panel& panel = thread_panel();
+  const int64_t in = weights.w.in;
+  const int64_t whole = in / kStep * kStep;
+  for (int64_t r = 0; r < x.count; r++) std::memset(panel.totals[r], 0, sizeof panel.totals[r]);
+  for (int64_t k = 0; k < whole; k += kPanelDepth) {
+    const int64_t steps = (whole - k < kPanelDepth ? whole - k : kPanelDepth) / kStep;
+    for (int64_t j = 0; j < outs; j++) unpack(weights, o + j, k, steps, panel.weights[j]);
+    int64_t j = 0;
+    for (; j + kTileOuts <= outs; j += kTileOuts) multiply_outs<kTileOuts>(panel, x, k, steps, j);
+    for (; j < outs; j++) multiply_outs<1>(panel, x, k, steps, j);
+  }
+  for (int64_t r = 0; r < x.count; r++) {
+    for (int64_t j = 0; j < outs; j++) {
+      Step total = load_step(panel.totals[r][j]);
+      if (whole < in) {
+        total = fma(weights.rest(o + j, whole), load_first(x.data + r * x.stride + whole, in - whole), total);
+      }
+      finish(weights, sum_of_step(total), o + j, y.data + r * y.stride, round);
+    }
+  }
+}
+
+template <typename Weights>
+void linear(const Weights& weights, ConstRows x, Rows y, int64_t begin, int64_t end, bool round) {
+  if (x.count <= kStreamedRows) return stream(weights, x, y, begin, end, round);
+  for (int64_t r = 0; r < x.count; r += kPanelRows) {
+    const int64_t rows = x.count - r < kPanelRows ? x.count - r : kPanelRows;
+    const ConstRows some_x = {x.data + r * x.stride, rows, x.stride};
+    const Rows some_y = {y.data + r * y.stride, rows, y.stride};
+    for (int64_t o = begin; o < end; o += kPanelOuts) {
+      const int64_t outs = end - o < kPanelOuts ? end - o : kPanelOuts;
+      multiply_panel(weights, some_x, some_y, o, outs, round);
+    }
+  }
+}
+
+void linear_bf16(const Bf16Linear& w, ConstRows x, Rows y, int64_t begin, int64_t end, bool round) {
+  linear(Bf16Weights{w}, x, y, begin, end, round);
+}
+
+void linear_mxfp4(const Mxfp4Linear& w, ConstRows x, Rows y, int64_t begin, int64_t end, bool round) {
+  linear(Mxfp4Weights{w}, x, y, begin, end, round);
+}
+
+}  // namespace
+}  // namespace moiety
