@@ -7,6 +7,8 @@ export const MXFP4_GROUP_BYTES = 16;
 /** A scale of 255 is NaN in the OCP Microscaling format. */
 export const MXFP4_NAN_SCALE = 255;
 const SCALE_BIAS = 127;
+/** With a larger one the code 6 would not be finite in f32. */
+const MAX_EXPONENT = 125;
 
 /** Value of each code; bit 3 is the sign, so code 8 is -0. */
 export const MXFP4_VALUES: readonly number[] = [0, 0.5, 1, 1.5, 2, 3, 4, 6, -0, -0.5, -1, -1.5, -2, -3, -4, -6];
@@ -52,7 +54,7 @@ export function dequantiseMxfp4({ blocks, scales }: Mxfp4Matrix): Float32Array {
 
 /**
  * Packs values in groups of 32. The scale is the power of two that brings the group's largest magnitude into the codes' range
- * without clipping it, 2^ceil(log2(max / 6)); each value becomes the nearest code, and of two equally near ones the even, as the
+ * without clipping it, 2^ceil(log2(max / 6)), but at most 2^125; each value becomes the nearest code, and of two equally near ones the even, as the
  * format's rounding has it. INVALID_ARGUMENT if a value is not finite.
  */
 export function quantiseMxfp4(values: Float32Array): Mxfp4Matrix {
@@ -80,7 +82,7 @@ function groupExponent(members: Float32Array): number {
   }
   if (largest === 0) return -SCALE_BIAS;
   let exponent = Math.max(Math.floor(Math.log2(largest)) - 3, -SCALE_BIAS);
-  while (largest > 6 * 2 ** exponent) exponent += 1;
+  while (largest > 6 * 2 ** exponent && exponent < MAX_EXPONENT) exponent += 1;
   return exponent;
 }
 
