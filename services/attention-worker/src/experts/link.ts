@@ -1,0 +1,257 @@
+import { randomBytes } from "node:crypto";
+import { type ClientReadableStream, Metadata } from "@grpc/grpc-js";
+import { type Clock, invariant, type WorkerId } from "@moiety/core";
+import {
+  type DispatchStream,
+  ExpertRowClient,
+  type ModelIdentity,
+  type ResultRows,
+  type RowClient,
+  rowBytesOf,
+  type Subscribe,
+} from "@moiety/proto";
+import { dataChannelOptions, insecureCredentials } from "@moiety/runtime";
+import type { DispatchServer } from "./dispatch-server.js";
+import type { ExpertPoolObserver } from "./expert-pool-observer.js";
+import { type LinkEvent, type LinkState, transition } from "./link-state.js";
+import { type CallOutcome, type LinkCall, type OutstandingCall, outcomeOf } from "./outstanding-calls.js";
+
+export interface LinkOptions {
+  readonly workerId: WorkerId;
+  /** host:port or unix:path of the expert worker's data-plane server. */
+  readonly address: string;
+  /** This process, and where it serves its half. */
+  readonly selfId: WorkerId;
+  readonly selfAddress: string;
+  readonly model: ModelIdentity;
+  readonly server: DispatchServer;
+  /** Rows on their way and expected back, in bytes; one call may exceed it, if it is the only one. */
+  readonly maxOutstandingBytes: number;
+  /** Calls that may wait for room. */
+  readonly maxWaitingCalls: number;
+  readonly openTimeoutMs: number;
+  readonly clock: Clock;
+  /** 0 to 1. */
+  readonly random: () => number;
+  readonly observer: ExpertPoolObserver;
+  /** The link went up, or is up no longer. */
+  readonly onChange: () => void;
+}
+
+/** A call that was handed to a link. */
+export interface PendingCall {
+  /** Never rejects. */
+  readonly outcome: Promise<CallOutcome>;
+  /** Gives up: an answer that still comes is ignored. */
+  abandon(): void;
+}
+
+/** What is open of one opening. */
+interface Halves {
+  readonly client: RowClient<ResultRows>;
+  readonly results: ClientReadableStream<ResultRows>;
+  readonly timer: AbortController;
+  readonly withdraw: () => void;
+  dispatches?: DispatchStream;
+}
+
+/** The two streams between this process and one expert worker, reopened for ever, and the calls on them. */
+export class Link {
+  readonly workerId: WorkerId;
+  readonly address: string;
+  readonly #options: LinkOptions;
+  readonly #rowBytes: number;
+  readonly #sent = new Map<number, OutstandingCall>();
+  #waiting: OutstandingCall[] = [];
+  readonly #closing = new AbortController();
+  #state: LinkState = { kind: "waiting", attempt: 0, delayMs: 0, reason: "not opened yet" };
+  #halves: Halves | undefined;
+  #nextCallId = 1;
+  #sentBytes = 0;
+  #outstandingRows = 0;
+  #congested = false;
+
+  constructor(options: LinkOptions) {
+    this.workerId = options.workerId;
+    this.address = options.address;
+    this.#options = options;
+    this.#rowBytes = rowBytesOf(options.model);
+    this.#apply({ kind: "due", linkId: newLinkId() });
+  }
+
+  get state(): LinkState {
+    return this.#state;
+  }
+
+  get up(): boolean {
+    return this.#state.kind === "up";
+  }
+
+  /** Rows sent or waiting, not answered yet. */
+  get outstandingRows(): number {
+    return this.#outstandingRows;
+  }
+
+  /** Sends a call, at once if there is room. A link that is not up loses it at once. */
+  send(call: LinkCall): PendingCall {
+    let settle: (outcome: CallOutcome) => void = () => {};
+    const outcome = new Promise<CallOutcome>((resolve) => {
+      settle = resolve;
+    });
+    if (!this.up) {
+      settle({ kind: "lost", reason: "the link is down" });
+      return { outcome, abandon: () => {} };
+    }
+    const { frame, slots } = call.dispatch;
+    const bytes = frame.rows.length + slots.length * this.#rowBytes;
+    const entry: OutstandingCall = { ...call, callId: this.#takeCallId(), bytes, settle };
+    if (this.#waiting.length >= this.#options.maxWaitingCalls) {
+      settle({ kind: "refused", code: "RESOURCE_EXHAUSTED", message: "too many calls wait for this link", epoch: 0 });
+      return { outcome, abandon: () => {} };
+    }
+    this.#waiting.push(entry);
+    this.#outstandingRows += frame.rowCount;
+    this.#pump();
+    return { outcome, abandon: () => this.#abandon(entry) };
+  }
+
+  /** Lets go of everything; outstanding calls are lost. */
+  close(): void {
+    this.#apply({ kind: "close" });
+    this.#closing.abort();
+  }
+
+  #apply(event: LinkEvent): void {
+    const before = this.#state;
+    const after = transition(before, event);
+    if (after === before) return;
+    this.#state = after;
+    if (after.kind === "opening" && before.kind !== "opening") this.#open(after.linkId);
+    if (after.kind === "up") this.#halves?.timer.abort();
+    if (after.kind === "waiting" || after.kind === "closed") {
+      this.#release(after.kind === "waiting" ? after.reason : "the link was closed");
+    }
+    if (after.kind === "waiting") this.#reopenAfter(after.delayMs);
+    if (after.kind === before.kind) return;
+    const { observer, workerId, address } = this.#options;
+    observer.linkChanged({ workerId, address, state: after.kind, ...(after.kind === "waiting" && { reason: after.reason }) });
+    if (before.kind === "up" || after.kind === "up") this.#options.onChange();
+  }
+
+  #fail(linkId: string, reason: string): void {
+    this.#apply({ kind: "failed", linkId, reason, random: this.#options.random() });
+  }
+
+  #reopenAfter(delayMs: number): void {
+    this.#options.clock.sleep(delayMs, this.#closing.signal).then(
+      () => this.#apply({ kind: "due", linkId: newLinkId() }),
+      () => {},
+    );
+  }
+
+  #open(linkId: string): void {
+    const { selfId, selfAddress, model, server, address, clock, openTimeoutMs } = this.#options;
+    const withdraw = server.expect(linkId, (stream) => this.#acceptDispatches(linkId, stream));
+    const client = new ExpertRowClient(address, insecureCredentials(), dataChannelOptions);
+    const request: Subscribe = { linkId, subscriberId: selfId, subscriberAddress: selfAddress, model };
+    const results = client.pull(request);
+    results.on("metadata", () => this.#apply({ kind: "half-open", linkId, half: "results" }));
+    results.on("data", (answer: ResultRows) => this.#receive(linkId, answer));
+    results.on("end", () => this.#fail(linkId, "the worker ended the stream of results"));
+    results.on("error", (error) => this.#fail(linkId, error.message));
+    const timer = new AbortController();
+    clock.sleep(openTimeoutMs, timer.signal).then(
+      () => this.#fail(linkId, `not open after ${openTimeoutMs} ms`),
+      () => {},
+    );
+    this.#halves = { client, results, timer, withdraw };
+  }
+
+  #acceptDispatches(linkId: string, stream: DispatchStream): void {
+    const halves = this.#halves;
+    invariant(halves !== undefined, "an expected stream belongs to an opening");
+    halves.dispatches = stream;
+    stream.on("cancelled", () => this.#fail(linkId, "the worker let go of the stream of calls"));
+    stream.on("error", (error) => this.#fail(linkId, error.message));
+    stream.on("drain", () => {
+      this.#congested = false;
+      this.#pump();
+    });
+    stream.sendMetadata(new Metadata());
+    this.#apply({ kind: "half-open", linkId, half: "dispatches" });
+  }
+
+  /** Closes both halves and loses every outstanding call. */
+  #release(reason: string): void {
+    const halves = this.#halves;
+    this.#halves = undefined;
+    this.#congested = false;
+    halves?.timer.abort();
+    halves?.withdraw();
+    halves?.results.cancel();
+    halves?.dispatches?.end();
+    halves?.client.close();
+    const lost = [...this.#sent.values(), ...this.#waiting];
+    this.#waiting = [];
+    this.#sent.clear();
+    this.#sentBytes = 0;
+    this.#outstandingRows = 0;
+    for (const call of lost) call.settle({ kind: "lost", reason });
+  }
+
+  /** Sends what waits, as far as the bound and the stream allow. */
+  #pump(): void {
+    const stream = this.#halves?.dispatches;
+    if (!this.up || stream === undefined) return;
+    while (!this.#congested) {
+      const call = this.#waiting[0];
+      if (call === undefined) return;
+      if (this.#sentBytes > 0 && this.#sentBytes + call.bytes > this.#options.maxOutstandingBytes) return;
+      this.#waiting.shift();
+      call.sentMs = this.#options.clock.monotonicMs();
+      this.#sent.set(call.callId, call);
+      this.#sentBytes += call.bytes;
+      const { callId, epoch, layer, dispatch } = call;
+      this.#congested = !stream.write({ header: { callId, epoch, layer }, frame: dispatch.frame });
+    }
+  }
+
+  #receive(linkId: string, answer: ResultRows): void {
+    if (this.#state.kind !== "up" || this.#state.linkId !== linkId) return;
+    const call = this.#sent.get(answer.callId);
+    if (call === undefined) {
+      this.#options.observer.ignored({ workerId: this.workerId });
+      return;
+    }
+    this.#forget(call);
+    call.settle(outcomeOf(call, answer, { nowMs: this.#options.clock.monotonicMs(), rowBytes: this.#rowBytes }));
+    this.#pump();
+  }
+
+  #abandon(call: OutstandingCall): void {
+    if (this.#sent.get(call.callId) === call) this.#forget(call);
+    else if (this.#waiting.includes(call)) {
+      this.#waiting = this.#waiting.filter((waiting) => waiting !== call);
+      this.#outstandingRows -= call.dispatch.frame.rowCount;
+    } else return;
+    call.settle({ kind: "abandoned" });
+    this.#pump();
+  }
+
+  #forget(call: OutstandingCall): void {
+    this.#sent.delete(call.callId);
+    this.#sentBytes -= call.bytes;
+    this.#outstandingRows -= call.dispatch.frame.rowCount;
+  }
+
+  /** 32 bits, never one that is still in use. */
+  #takeCallId(): number {
+    const callId = this.#nextCallId;
+    this.#nextCallId = callId === 0xffff_ffff ? 1 : callId + 1;
+    return this.#sent.has(callId) ? this.#takeCallId() : callId;
+  }
+}
+
+function newLinkId(): string {
+  return randomBytes(12).toString("hex");
+}
