@@ -36,6 +36,8 @@ export class HeldClaim implements Claim {
   #written: number;
   #over: AppendOutcome | undefined;
   #writes: Promise<unknown> = Promise.resolve();
+  /** Ends the one write that is waiting for Redis. */
+  #interrupt: () => void = () => undefined;
   readonly #deadline: AbortController = new AbortController();
 
   constructor(content: ClaimContent, options: HeldClaimOptions) {
@@ -114,6 +116,7 @@ export class HeldClaim implements Claim {
   #stop(outcome: AppendOutcome, settlement: Settlement, reason: AppError): void {
     this.#over = outcome;
     this.#settle(settlement);
+    this.#interrupt();
     this.#abort.abort(reason);
   }
 
@@ -137,7 +140,7 @@ export class HeldClaim implements Claim {
     const dropped = this.signal;
     while (!dropped.aborted) {
       try {
-        return await work();
+        return await this.#unlessDropped(work);
       } catch (error) {
         if (dropped.aborted) return undefined;
         this.#options.onError(AppError.from(error, "UNAVAILABLE"));
@@ -145,6 +148,13 @@ export class HeldClaim implements Claim {
       }
     }
     return undefined;
+  }
+
+  #unlessDropped<T>(work: () => Promise<T>): Promise<T | undefined> {
+    return new Promise((resolve, reject) => {
+      this.#interrupt = () => resolve(undefined);
+      work().then(resolve, reject);
+    });
   }
 
   #conclude(answer: WriteAnswer): AppendOutcome {
