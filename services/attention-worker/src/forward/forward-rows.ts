@@ -1,0 +1,49 @@
+import type { BatchSpec, SampleRow, SequenceRows } from "@moiety/kernels";
+import type { PlannedRows } from "../scheduler/step-plan.js";
+
+/** A draw from one of a sequence's planned rows. */
+export type Draw = Omit<SampleRow, "row"> & {
+  /** Which of the planned rows, from 0. */
+  readonly offset: number;
+};
+
+/** Planned rows, with what is to be drawn from them. */
+export interface ForwardRows {
+  readonly rows: PlannedRows;
+  readonly draws: readonly Draw[];
+  /** Aborts when nobody waits for the result any more. */
+  readonly signal: AbortSignal;
+  /** Whether the rows must not share a pass with others, since a pass with them has failed. */
+  readonly alone: boolean;
+}
+
+/** Puts the rows of several sequences one behind the other. */
+export function toBatchSpec(planned: readonly PlannedRows[]): BatchSpec {
+  const tokens = new Int32Array(planned.reduce((sum, { count }) => sum + count, 0));
+  const sequences: SequenceRows[] = [];
+  let rowStart = 0;
+  for (const { sequence, start, count } of planned) {
+    const { full, sliding, slidingFirstBlock } = sequence.pages;
+    tokens.set(sequence.tokens.view(start, start + count), rowStart);
+    sequences.push({
+      rowStart,
+      rowCount: count,
+      positionStart: start,
+      fullPages: full.view(),
+      slidingPages: sliding.view(),
+      slidingFirstBlock,
+    });
+    rowStart += count;
+  }
+  return { tokens, sequences };
+}
+
+/** The draws of a batch, by row of the batch, in the order of the sequences and of their draws. */
+export function toSampleRows(group: readonly ForwardRows[]): SampleRow[] {
+  let rowStart = 0;
+  return group.flatMap(({ rows, draws }) => {
+    const first = rowStart;
+    rowStart += rows.count;
+    return draws.map(({ offset, ...draw }) => ({ ...draw, row: first + offset }));
+  });
+}

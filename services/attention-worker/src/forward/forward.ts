@@ -1,0 +1,63 @@
+import { AppError } from "@moiety/core";
+import type { Sample } from "@moiety/kernels";
+import type { PlannedRows } from "../scheduler/step-plan.js";
+import { whenAllAborted } from "./abort.js";
+import { type ForwardRows, toBatchSpec, toSampleRows } from "./forward-rows.js";
+import { type ForwardModel, type LayerTimings, runLayers } from "./layers.js";
+import { type MicroBatchOptions, splitMicroBatches } from "./micro-batches.js";
+
+/** What became of planned rows. */
+export type RowsOutcome =
+  /** One result per draw; an Error where the logits were not finite. */
+  | { readonly kind: "computed"; readonly rows: PlannedRows; readonly samples: readonly (Sample | Error)[] }
+  /** The pass failed. Nothing was lost: the same rows may be run again, with the same result. */
+  | { readonly kind: "failed"; readonly rows: PlannedRows; readonly error: AppError };
+
+export interface ForwardOptions extends MicroBatchOptions {
+  onLayer?(timings: LayerTimings): void;
+}
+
+/** Runs a step's rows: micro-batches take turns, so that one computes while the other's rows travel. */
+export class Forward {
+  readonly #model: ForwardModel;
+  readonly #options: ForwardOptions;
+
+  constructor(model: ForwardModel, options: ForwardOptions) {
+    this.#model = model;
+    this.#options = options;
+  }
+
+  /** Never rejects: a pass that fails is the outcome of the rows in it, and of no others. */
+  async run(step: readonly ForwardRows[]): Promise<RowsOutcome[]> {
+    const batches = splitMicroBatches(step, this.#options);
+    const outcomes: RowsOutcome[] = [];
+    const lane = async () => {
+      for (let batch = batches.shift(); batch !== undefined; batch = batches.shift())
+        outcomes.push(...(await this.#runBatch(batch)));
+    };
+    await Promise.all(Array.from({ length: Math.min(this.#options.lanes, batches.length) }, lane));
+    return outcomes;
+  }
+
+  async #runBatch(group: readonly ForwardRows[]): Promise<RowsOutcome[]> {
+    const abandoned = whenAllAborted(group.map(({ signal }) => signal));
+    try {
+      const draws = toSampleRows(group);
+      const samples = await runLayers(this.#model, toBatchSpec(group.map(({ rows }) => rows)), {
+        signal: abandoned.signal,
+        last: async (batch) => (draws.length === 0 ? [] : this.#model.attention.sample(batch, draws)),
+        ...(this.#options.onLayer === undefined ? {} : { onLayer: this.#options.onLayer }),
+      });
+      let first = 0;
+      return group.map(({ rows, draws: own }) => {
+        first += own.length;
+        return { kind: "computed" as const, rows, samples: samples.slice(first - own.length, first) };
+      });
+    } catch (thrown) {
+      const error = AppError.from(thrown);
+      return group.map(({ rows }) => ({ kind: "failed" as const, rows, error }));
+    } finally {
+      abandoned.dispose();
+    }
+  }
+}

@@ -1,0 +1,148 @@
+import { AppError, type Clock, invariant } from "@moiety/core";
+import type { Sample } from "@moiety/kernels";
+import type { Claim, Finish, FinishReason, LoggedToken } from "@moiety/queue";
+import type { ForwardRows } from "../forward/forward-rows.js";
+import { Sequence } from "../scheduler/sequence.js";
+import type { PlannedRows } from "../scheduler/step-plan.js";
+import { LogWriter, type LogWriterEvents } from "./log-writer.js";
+import { checkTokens, Sampling, toLoggedToken } from "./sampling.js";
+
+export interface ActiveRequestOptions extends LogWriterEvents {
+  readonly claim: Claim;
+  readonly vocabSize: number;
+  /** Longest prompt plus output. */
+  readonly contextTokens: number;
+  readonly pageTokens: number;
+  readonly clock: Clock;
+}
+
+/** A claim in the engine's hands: its sequence, how it draws, what it has logged, and how long everything took. */
+export class ActiveRequest {
+  readonly claim: Claim;
+  readonly sequence: Sequence;
+  readonly writer: LogWriter;
+  readonly #sampling: Sampling;
+  readonly #clock: Clock;
+  readonly #over = new AbortController();
+  readonly #promptLogprobs: LoggedToken[] = [];
+  #promptScored = false;
+  #startedAtMs: number | undefined;
+  #drewFirstAtMs: number | undefined;
+  #cachedTokens: number | undefined;
+  /** Passes in a row that failed with this request in them. */
+  failures = 0;
+
+  /** @throws AppError INVALID_ARGUMENT or OUT_OF_RANGE for a request that cannot be served. */
+  constructor(options: ActiveRequestOptions) {
+    const { claim } = options;
+    const { record, log } = claim;
+    this.claim = claim;
+    this.#clock = options.clock;
+    this.writer = new LogWriter(claim, options);
+    if (record.promptTokens.length === 0) throw new AppError("INVALID_ARGUMENT", "the prompt must have at least one token");
+    checkTokens("promptTokens", record.promptTokens, options.vocabSize);
+    this.#sampling = new Sampling(record.params, options.vocabSize);
+    const room = options.contextTokens - record.promptTokens.length;
+    if (room <= 0) {
+      throw new AppError(
+        "OUT_OF_RANGE",
+        `a prompt of ${record.promptTokens.length} tokens exceeds the context of ${options.contextTokens}`,
+      );
+    }
+    this.sequence = new Sequence({
+      id: record.id,
+      priority: record.priority,
+      arrivedAtMs: record.createdAtMs,
+      promptTokens: record.promptTokens,
+      outputTokens: log.map(({ token }) => token),
+      maxTokens: record.promptTokens.length + Math.min(record.params.maxTokens, room),
+      cacheSalt: record.cacheSalt,
+      pageTokens: options.pageTokens,
+      reusePrefix: !this.#scoresPrompt,
+    });
+  }
+
+  get #scoresPrompt(): boolean {
+    return this.claim.record.params.promptLogprobs === true && this.claim.log.length === 0 && !this.#promptScored;
+  }
+
+  /** Aborts when the request needs no more computing. */
+  get signal(): AbortSignal {
+    return this.#over.signal;
+  }
+
+  get isOver(): boolean {
+    return this.#over.signal.aborted;
+  }
+
+  /** Whether its tokens call for its end: also right after a claim whose last holder died before it wrote the end. */
+  get ending(): FinishReason | undefined {
+    const { sequence, claim } = this;
+    const { stopTokenIds, minTokens } = claim.record.params;
+    const last = sequence.tokens.view().at(-1);
+    const { outputLength } = sequence;
+    if (outputLength > minTokens && last !== undefined && stopTokenIds.includes(last)) return "stop";
+    const full = sequence.tokens.length >= sequence.maxTokens;
+    return full && !this.#scoresPrompt ? "length" : undefined;
+  }
+
+  /** A plan's rows of this request, with their draws. */
+  prepare(rows: PlannedRows): ForwardRows {
+    this.#startedAtMs ??= this.#clock.nowMs();
+    this.#cachedTokens ??= rows.sequence.pages.cachedTokens;
+    return { rows, draws: this.#sampling.draws(rows, this.#scoresPrompt), signal: this.#over.signal, alone: this.failures > 0 };
+  }
+
+  /**
+   * Takes in what a pass drew: the prompt's log-probabilities are kept and, when complete, written. Returns the new token, if the
+   * rows drew one.
+   */
+  receive(rows: PlannedRows, samples: readonly Sample[]): Sample | undefined {
+    const next = rows.draws ? samples.at(-1) : undefined;
+    const scored = rows.draws ? samples.slice(0, -1) : samples;
+    scored.forEach((sample, offset) => {
+      this.#promptLogprobs[rows.start + offset + 1] = toLoggedToken(sample);
+    });
+    if (next !== undefined) {
+      this.#drewFirstAtMs ??= this.#clock.nowMs();
+      if (this.#scoresPrompt) this.#writePromptLogprobs();
+    }
+    return next;
+  }
+
+  /** Logs the newest token of the sequence. */
+  log(sample: Sample): void {
+    const index = this.sequence.outputLength - 1;
+    invariant(index >= 0, "a logged token is in the sequence");
+    this.writer.append(index, toLoggedToken(sample));
+  }
+
+  /** Nothing more of it is computed. */
+  stop(): void {
+    this.#over.abort();
+  }
+
+  finish(reason: FinishReason, error?: AppError): Finish {
+    const { record, log, claimedAtMs } = this.claim;
+    const nowMs = this.#clock.nowMs();
+    const startedAtMs = this.#startedAtMs ?? nowMs;
+    const drewAtMs = this.#drewFirstAtMs ?? nowMs;
+    const queuedSinceMs = log.length === 0 ? record.createdAtMs : claimedAtMs;
+    return {
+      reason,
+      ...(error === undefined ? {} : { error: { code: error.code, message: error.message } }),
+      promptTokens: record.promptTokens.length,
+      cachedTokens: Math.min(this.#cachedTokens ?? 0, record.promptTokens.length),
+      outputTokens: Math.min(this.sequence.outputLength, record.params.maxTokens),
+      queueMs: Math.max(0, startedAtMs - queuedSinceMs),
+      prefillMs: Math.max(0, drewAtMs - startedAtMs),
+      decodeMs: Math.max(0, nowMs - drewAtMs),
+    };
+  }
+
+  #writePromptLogprobs(): void {
+    const first: LoggedToken = { token: this.claim.record.promptTokens[0] ?? 0 };
+    this.writer.putPromptLogprobs([first, ...this.#promptLogprobs.slice(1)]);
+    this.#promptScored = true;
+  }
+}
