@@ -10,6 +10,8 @@ export interface ProcessServerOptions {
   readonly port: number;
   readonly registry: Registry;
   readonly readiness: ReadinessProbe;
+  /** Adds further routes. */
+  readonly routes?: (app: FastifyInstance) => void;
 }
 
 export interface ProcessServer {
@@ -31,6 +33,7 @@ export function addProcessRoutes(app: FastifyInstance, options: Pick<ProcessServ
 export async function startProcessServer(options: ProcessServerOptions): Promise<ProcessServer> {
   const app = Fastify({ bodyLimit: 1024, requestTimeout: 10_000 });
   addProcessRoutes(app, options);
+  options.routes?.(app);
   try {
     await app.listen({ host: options.host, port: options.port });
   } catch (error) {

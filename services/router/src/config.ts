@@ -1,0 +1,40 @@
+import { env, processConfigShape } from "@moiety/runtime";
+import { z } from "zod";
+
+/** Everything that the router can be told. */
+export const routerConfigSchema = z
+  .object({
+    ...processConfigShape,
+    MOIETY_ROUTER_ID: env.text("router").describe("name of this process in logs"),
+    MOIETY_LISTEN_ADDRESS: env
+      .text("127.0.0.1:7070")
+      .describe("host:port or unix:path of the control plane; port 0: any free one"),
+    MOIETY_MIN_EXPERT_WORKERS: env
+      .integer({ min: 0, max: 1_024, fallback: 1 })
+      .describe(
+        "expert workers to wait for before the first placement; 0: the cluster is ready without any (experts are co-located)",
+      ),
+    MOIETY_REPLICAS: env
+      .integer({ min: 1, max: 16, fallback: 1 })
+      .describe("copies of every expert, on different workers, if there is room"),
+    MOIETY_SETTLE_MS: env
+      .integer({ min: 0, max: 600_000, fallback: 1_500 })
+      .describe("how long a router that just started waits for members to return before it changes anything"),
+    MOIETY_REJOIN_GRACE_MS: env
+      .integer({ min: 0, max: 3_600_000, fallback: 3_000 })
+      .describe("how long the experts of a lost worker wait for its return before others take them over"),
+    MOIETY_GROW_DELAY_MS: env
+      .integer({ min: 0, max: 3_600_000, fallback: 1_000 })
+      .describe("how long a new expert worker waits for others to come too before experts are moved to it"),
+    MOIETY_HEARTBEAT_INTERVAL_MS: env.integer({ min: 50, max: 60_000, fallback: 500 }).describe("how often workers report"),
+    MOIETY_HEARTBEAT_TIMEOUT_MS: env
+      .integer({ min: 100, max: 600_000, fallback: 2_000 })
+      .describe("silence after which a worker is lost; at least twice the interval"),
+    MOIETY_MAX_MEMBERS: env.integer({ min: 1, max: 4_096, fallback: 1_024 }).describe("most workers at once, lost ones included"),
+  })
+  .refine((config) => config.MOIETY_HEARTBEAT_TIMEOUT_MS >= 2 * config.MOIETY_HEARTBEAT_INTERVAL_MS, {
+    path: ["MOIETY_HEARTBEAT_TIMEOUT_MS"],
+    message: "must be at least twice MOIETY_HEARTBEAT_INTERVAL_MS",
+  });
+
+export type RouterConfig = z.output<typeof routerConfigSchema>;

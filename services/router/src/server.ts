@@ -1,0 +1,124 @@
+import { type Clock, systemClock } from "@moiety/core";
+import { ControlServiceService } from "@moiety/proto";
+import { createRegistry, createServer, type Logger, listen, startProcessServer } from "@moiety/runtime";
+import { Cluster, type ClusterEvent } from "./cluster.js";
+import type { RouterConfig } from "./config.js";
+import { createControlService } from "./control-service.js";
+import { createRouterMetrics } from "./metrics.js";
+import { RowCounts } from "./row-counts.js";
+import { clusterStatus, missingForReadiness } from "./status.js";
+
+export interface RouterOptions {
+  readonly config: RouterConfig;
+  readonly logger: Logger;
+  readonly clock?: Clock;
+}
+
+export interface Router {
+  /** Port of the control plane; 0 for a unix socket. */
+  readonly port: number;
+  /** Port of /health, /ready, /metrics and /status. */
+  readonly httpPort: number;
+  readonly cluster: Cluster;
+  close(): Promise<void>;
+}
+
+/** @throws AppError UNAVAILABLE when an address is taken. */
+export async function startRouter(options: RouterOptions): Promise<Router> {
+  const { config, logger, clock = systemClock } = options;
+  const registry = createRegistry({ service: "router", instance: config.MOIETY_ROUTER_ID });
+  const rowCounts = new RowCounts();
+  const metrics = createRouterMetrics({ registry, rowCounts, cluster: () => cluster });
+  const onEvent = (event: ClusterEvent) => {
+    metrics.observe(event);
+    logEvent(logger, event);
+    if (event.kind === "member-changed" && event.state === "gone") {
+      rowCounts.keepOnly(new Set(cluster.members.map(({ profile }) => profile.id)));
+    }
+  };
+  const cluster = new Cluster({
+    limits: limitsOf(config),
+    publishing: publishingOf(config),
+    nowMs: clock.monotonicMs(),
+    onEvent,
+  });
+  const server = createServer();
+  server.addService(
+    ControlServiceService,
+    createControlService({ cluster, rowCounts, clock, logger, ...streamLimitsOf(config) }),
+  );
+  const listening = await listen(server, config.MOIETY_LISTEN_ADDRESS);
+  const http = await startProcessServer({
+    host: config.MOIETY_HTTP_HOST,
+    port: config.MOIETY_HTTP_PORT,
+    registry,
+    readiness: () => missingForReadiness(cluster, config.MOIETY_MIN_EXPERT_WORKERS),
+    routes: (app) => {
+      app.get("/status", async () => clusterStatus(cluster, clock.monotonicMs()));
+    },
+  });
+  const stopTicking = tickForEver(cluster, clock, config.MOIETY_HEARTBEAT_TIMEOUT_MS / 10);
+  logger.info({ address: config.MOIETY_LISTEN_ADDRESS, port: listening.port, httpPort: http.port }, "router listening");
+  const close = async () => {
+    await stopTicking();
+    cluster.close();
+    await Promise.all([listening.close(), http.close()]);
+  };
+  return { port: listening.port, httpPort: http.port, cluster, close };
+}
+
+function tickForEver(cluster: Cluster, clock: Clock, intervalMs: number): () => Promise<void> {
+  const stopping = new AbortController();
+  const run = async () => {
+    while (!stopping.signal.aborted) {
+      cluster.tick(clock.monotonicMs());
+      await clock.sleep(Math.min(100, intervalMs), stopping.signal).catch(() => {});
+    }
+  };
+  const running = run();
+  return () => {
+    stopping.abort();
+    return running;
+  };
+}
+
+function limitsOf(config: RouterConfig) {
+  return {
+    maxMembers: config.MOIETY_MAX_MEMBERS,
+    heartbeatTimeoutMs: config.MOIETY_HEARTBEAT_TIMEOUT_MS,
+    rejoinGraceMs: config.MOIETY_REJOIN_GRACE_MS,
+  };
+}
+
+function publishingOf(config: RouterConfig) {
+  return {
+    minExpertWorkers: config.MOIETY_MIN_EXPERT_WORKERS,
+    replicas: config.MOIETY_REPLICAS,
+    settleMs: config.MOIETY_SETTLE_MS,
+    growDelayMs: config.MOIETY_GROW_DELAY_MS,
+    rejoinGraceMs: config.MOIETY_REJOIN_GRACE_MS,
+  };
+}
+
+function streamLimitsOf(config: RouterConfig) {
+  return {
+    heartbeatIntervalMs: config.MOIETY_HEARTBEAT_INTERVAL_MS,
+    heartbeatTimeoutMs: config.MOIETY_HEARTBEAT_TIMEOUT_MS,
+    maxStreams: 2 * config.MOIETY_MAX_MEMBERS,
+  };
+}
+
+function logEvent(logger: Logger, event: ClusterEvent): void {
+  switch (event.kind) {
+    case "member-changed":
+      logger[event.state === "lost" ? "warn" : "info"]({ worker: event.id, state: event.state }, "member changed");
+      return;
+    case "published": {
+      const { epoch, phase, workers } = event.table;
+      logger.info({ epoch, phase, workers: workers.length, moves: event.moves }, "placement published");
+      return;
+    }
+    case "blocked":
+      logger.error({ unplaced: event.unplaced }, "experts have no room on the workers that are left");
+  }
+}
