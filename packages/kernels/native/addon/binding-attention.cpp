@@ -1,0 +1,281 @@
+#include "bindings.h"
+#include "values.h"
+
+namespace moiety {
+namespace {
+
+// An operation on one batch of one engine.
+class BatchOperation : public Operation {
+ public:
+  BatchOperation(Napi::Env env, std::shared_ptr<Host> host, std::shared_ptr<AttentionEngine> engine, std::shared_ptr<BatchState> state)
+      : Operation(env, std::move(host)), engine_(std::move(engine)), state_(std::move(state)) {}
+  // On the main thread, once the operation is queued.
+  static Napi::Value queue(Napi::Env env, Host& host, std::unique_ptr<BatchOperation> operation) {
+    const std::shared_ptr<BatchState> state = operation->state_;
+    const Napi::Promise promise = host.submit(env, std::move(operation));
+    state->pending += 1;
+    return promise;
+  }
+
+ protected:
+  void release() override { engine_.reset(); }
+  void finish() override { state_->pending -= 1; }
+  AttentionEngine& engine() { return *engine_; }
+  Batch& batch() { return state_->batch; }
+
+ private:
+  std::shared_ptr<AttentionEngine> engine_;
+  const std::shared_ptr<BatchState> state_;
+};
+
+class Attend : public BatchOperation {
+ public:
+  using BatchOperation::BatchOperation;
+  int64_t layer = 0;
+
+ protected:
+  void compute(Team& team) override { engine().attend(team, batch(), layer); }
+};
+
+class Combine : public BatchOperation {
+ public:
+  using BatchOperation::BatchOperation;
+  ExpertRowPointers rows;
+
+ protected:
+  void compute(Team& team) override { engine().combine(team, batch(), rows); }
+};
+
+class Logits : public BatchOperation {
+ public:
+  using BatchOperation::BatchOperation;
+  std::vector<int32_t> rows;
+  float* out = nullptr;
+  Napi::Reference<Napi::Float32Array> array;
+
+ protected:
+  void compute(Team& team) override { engine().logits(team, batch(), rows, out); }
+  Napi::Value result(Napi::Env) override { return array.Value(); }
+};
+
+class SampleRows : public BatchOperation {
+ public:
+  using BatchOperation::BatchOperation;
+  std::vector<SampleRequest> requests;
+
+ protected:
+  void compute(Team& team) override { outcomes_ = engine().sample(team, batch(), requests); }
+  Napi::Value result(Napi::Env env) override {
+    const auto samples = Napi::Array::New(env, outcomes_.size());
+    for (size_t i = 0; i < outcomes_.size(); ++i) samples.Set(static_cast<uint32_t>(i), sample(env, outcomes_[i]));
+    return samples;
+  }
+
+ private:
+  Napi::Value sample(Napi::Env env, const SampleOutcome& outcome) const {
+    if (outcome.fault_code != nullptr) return host_->error(env, outcome.fault_code, outcome.fault_message);
+    const auto object = Napi::Object::New(env);
+    object.Set("token", outcome.token);
+    if (!outcome.has_logprob) return object;
+    object.Set("logprob", outcome.logprob);
+    const auto top = Napi::Array::New(env, outcome.top.size());
+    for (size_t i = 0; i < outcome.top.size(); ++i) {
+      const auto entry = Napi::Object::New(env);
+      entry.Set("token", outcome.top[i].token);
+      entry.Set("logprob", outcome.top[i].logprob);
+      top.Set(static_cast<uint32_t>(i), entry);
+    }
+    object.Set("top", top);
+    return object;
+  }
+
+  std::vector<SampleOutcome> outcomes_;
+};
+
+int32_t read_row(const Field& field, int64_t row, int64_t rows) {
+  if (row < 0 || row >= rows) {
+    invalid_argument(format("%s is %lld; the batch has %lld rows", field.name.c_str(), static_cast<long long>(row), static_cast<long long>(rows)));
+  }
+  return static_cast<int32_t>(row);
+}
+
+SamplingParams read_params(const Field& params) {
+  return {params.get("temperature").number(),       params.get("topK").integer(),
+          params.get("topP").number(),              params.get("minP").number(),
+          params.get("repetitionPenalty").number(), params.get("presencePenalty").number(),
+          params.get("frequencyPenalty").number(),  params.get("seed").uint64()};
+}
+
+template <class T>
+Span<T> keep_span(Operation& operation, const TypedSpan<T>& span) {
+  operation.keep(span.owner);
+  return {span.data, span.count};
+}
+
+// Arrays are referenced, not copied: a prompt may be long.
+SampleRequest read_request(const Field& field, Operation& operation, int64_t rows) {
+  SampleRequest request{};
+  request.row = read_row(field.get("row"), field.get("row").integer(), rows);
+  request.params = read_params(field.get("params"));
+  const int64_t counter = field.get("counter").integer();
+  if (counter < 0) invalid_argument(format("%s.counter must not be negative", field.name.c_str()));
+  request.counter = static_cast<uint64_t>(counter);
+  const SamplingParams& params = request.params;
+  const bool repeats = params.repetition_penalty != 1.0;
+  const bool penalised = repeats || params.presence_penalty != 0.0 || params.frequency_penalty != 0.0;
+  const Field prompt = field.get("promptTokens");
+  const Field output = field.get("outputTokens");
+  if (repeats && !prompt.absent()) request.prompt_tokens = keep_span(operation, read_i32(prompt));
+  if (penalised && !output.absent()) request.output_tokens = keep_span(operation, read_i32(output));
+  const Field bias = field.get("bias");
+  if (!bias.absent()) {
+    request.bias_ids = keep_span(operation, read_i32(bias.get("ids")));
+    request.bias_values = keep_span(operation, read_f32(bias.get("values")));
+  }
+  const Field allowed = field.get("allowed");
+  if (!allowed.absent()) {
+    request.allowed = keep_span(operation, read_u32(allowed));
+    if (request.allowed.count == 0) invalid_argument(format("%s is empty", allowed.name.c_str()));
+  }
+  const Field top = field.get("topLogprobs");
+  request.top_logprobs = top.absent() ? -1 : top.integer();
+  if (!top.absent() && request.top_logprobs < 0) invalid_argument(format("%s must not be negative", top.name.c_str()));
+  return request;
+}
+
+// Where each (row, choice) lies; every one exactly once.
+ExpertRowPointers read_parts(const Field& parts, Operation& operation, const AttentionEngine& engine, int64_t rows) {
+  const int64_t row_bytes = engine.row_bytes();
+  ExpertRowPointers pointers(static_cast<size_t>(rows * engine.shape().experts_per_token), nullptr);
+  size_t filled = 0;
+  for (const Field& part : parts.elements()) {
+    const auto data = read_u8(part.get("rows"));
+    const auto slots = read_u32(part.get("slots"));
+    if (data.count != slots.count * row_bytes) {
+      invalid_argument(format("%s.rows has %lld bytes; %lld slots of %lld bytes were expected", part.name.c_str(),
+                              static_cast<long long>(data.count), static_cast<long long>(slots.count), static_cast<long long>(row_bytes)));
+    }
+    operation.keep(data.owner);
+    for (int64_t i = 0; i < slots.count; ++i) {
+      const size_t slot = slots.data[i];
+      if (slot >= pointers.size() || pointers[slot] != nullptr) {
+        invalid_argument(format("%s.slots[%lld] is %zu, which %s", part.name.c_str(), static_cast<long long>(i), slot,
+                                slot >= pointers.size() ? "the batch does not have" : "is given twice"));
+      }
+      pointers[slot] = data.data + i * row_bytes;
+      filled += 1;
+    }
+  }
+  if (filled != pointers.size()) {
+    invalid_argument(format("%s cover %zu of %zu (row, choice) pairs", parts.name.c_str(), filled, pointers.size()));
+  }
+  return pointers;
+}
+
+}  // namespace
+
+Napi::Function AttentionEngineObject::define(Napi::Env env) {
+  return DefineClass(env, "AttentionEngine",
+                     {InstanceMethod<&AttentionEngineObject::create_batch>("createBatch"),
+                      InstanceMethod<&AttentionEngineObject::attend>("attend"), InstanceMethod<&AttentionEngineObject::combine>("combine"),
+                      InstanceMethod<&AttentionEngineObject::logits>("logits"), InstanceMethod<&AttentionEngineObject::sample>("sample"),
+                      InstanceMethod<&AttentionEngineObject::close>("close")});
+}
+
+AttentionEngineObject::AttentionEngineObject(const Napi::CallbackInfo& info) : ObjectWrap(info) {}
+
+void AttentionEngineObject::fill(Napi::Env, std::shared_ptr<Host> host, std::shared_ptr<AttentionEngine> engine) {
+  host_ = std::move(host);
+  const Napi::Object self = Value();
+  self.Set("weightsBytes", static_cast<double>(engine->weights_bytes()));
+  self.Set("kvBytes", static_cast<double>(engine->kv_bytes()));
+  state_ = std::make_shared<AttentionState>();
+  state_->engine = std::move(engine);
+}
+
+const std::shared_ptr<AttentionEngine>& AttentionEngineObject::engine() const {
+  if (!state_) failed_precondition("the attention engine is closed");
+  return state_->engine;
+}
+
+std::shared_ptr<BatchState> AttentionEngineObject::batch(const Napi::Value& value) const {
+  const Napi::Env env = value.Env();
+  if (!value.IsObject() || !value.As<Napi::Object>().InstanceOf(env.GetInstanceData<AddonData>()->batch.Value())) {
+    invalid_argument("batch: a batch of this engine was expected");
+  }
+  const auto& state = BatchObject::Unwrap(value.As<Napi::Object>())->state();
+  if (!state || state->engine != engine().get()) invalid_argument("batch: it belongs to another engine");
+  if (state->released) failed_precondition("batch: it is released");
+  return state;
+}
+
+Napi::Value AttentionEngineObject::create_batch(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, *host_, [&]() -> Napi::Value {
+    const AttentionEngine& native = *engine();
+    auto state = std::make_shared<BatchState>(BatchState{Batch(native.shape(), native.kv(), read_batch({info[0], ""})), &native});
+    state->batch.memory = state_->take(state->batch.rows());
+    const Napi::Object object = env.GetInstanceData<AddonData>()->batch.New({});
+    BatchObject::Unwrap(object)->fill(env, host_, state_, std::move(state));
+    return object;
+  });
+}
+
+Napi::Value AttentionEngineObject::attend(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return promised(env, *host_, [&]() -> Napi::Value {
+    auto operation = std::make_unique<Attend>(env, host_, engine(), batch(info[0]));
+    operation->layer = Field{info[1], "layer"}.integer();
+    if (operation->layer < 0 || operation->layer >= engine()->shape().layers) {
+      invalid_argument(format("layer is %lld; the model has %lld layers", static_cast<long long>(operation->layer),
+                              static_cast<long long>(engine()->shape().layers)));
+    }
+    return BatchOperation::queue(env, *host_, std::move(operation));
+  });
+}
+
+Napi::Value AttentionEngineObject::combine(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return promised(env, *host_, [&]() -> Napi::Value {
+    const auto state = batch(info[0]);
+    auto operation = std::make_unique<Combine>(env, host_, engine(), state);
+    operation->rows = read_parts({info[1], "parts"}, *operation, *engine(), state->batch.rows());
+    return BatchOperation::queue(env, *host_, std::move(operation));
+  });
+}
+
+Napi::Value AttentionEngineObject::logits(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return promised(env, *host_, [&]() -> Napi::Value {
+    const auto state = batch(info[0]);
+    auto operation = std::make_unique<Logits>(env, host_, engine(), state);
+    const Field field{info[1], "rows"};
+    const auto rows = read_i32(field);
+    for (int64_t i = 0; i < rows.count; ++i) operation->rows.push_back(read_row(field, rows.data[i], state->batch.rows()));
+    auto out = Napi::Float32Array::New(env, static_cast<size_t>(rows.count * engine()->shape().vocab));
+    operation->out = out.Data();
+    operation->array = Napi::Persistent(out);
+    return BatchOperation::queue(env, *host_, std::move(operation));
+  });
+}
+
+Napi::Value AttentionEngineObject::sample(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return promised(env, *host_, [&]() -> Napi::Value {
+    const auto state = batch(info[0]);
+    auto operation = std::make_unique<SampleRows>(env, host_, engine(), state);
+    for (const Field& row : Field{info[1], "rows"}.elements()) {
+      operation->requests.push_back(read_request(row, *operation, state->batch.rows()));
+      check_params(operation->requests.back(), operation->requests.size() - 1, engine()->shape().vocab);
+    }
+    return BatchOperation::queue(env, *host_, std::move(operation));
+  });
+}
+
+Napi::Value AttentionEngineObject::close(const Napi::CallbackInfo& info) {
+  if (state_) host_->dispose(info.Env(), std::exchange(state_->engine, nullptr));
+  state_.reset();
+  return info.Env().Undefined();
+}
+
+}  // namespace moiety

@@ -1,0 +1,127 @@
+// What all objects of one Kernels handle share: threads, files, the way back to JavaScript, and its error class.
+#pragma once
+#include <napi.h>
+
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+#include "../compute/compute.h"
+#include "fault.h"
+#include "mapped-file.h"
+#include "thread-pool.h"
+
+namespace moiety {
+
+class Host;
+
+// One promise: made on the main thread, computed on a pool without touching JavaScript, settled on the main thread.
+class Operation : public Job {
+ public:
+  Operation(Napi::Env env, std::shared_ptr<Host> host) : host_(std::move(host)), deferred_(env) {}
+
+  void execute(Team& team) noexcept final;
+  // On the main thread.
+  void settle(Napi::Env env);
+  Napi::Promise promise() const { return deferred_.Promise(); }
+  // Keeps a JavaScript object, and the memory it owns, alive until the operation settles.
+  void keep(Napi::Object object) { kept_.push_back(Napi::Persistent(object)); }
+
+ protected:
+  friend class Host;
+  // On a pool thread; may throw Fault.
+  virtual void compute(Team& team) = 0;
+  // On the pool thread, after compute: drops what may take long to free.
+  virtual void release() {}
+  // On the main thread: what the promise resolves to.
+  virtual Napi::Value result(Napi::Env env) { return env.Undefined(); }
+  // On the main thread, whatever the outcome, before the promise settles.
+  virtual void finish() {}
+
+  const std::shared_ptr<Host> host_;
+
+ private:
+  Napi::Promise::Deferred deferred_;
+  std::vector<Napi::ObjectReference> kept_;
+  std::optional<Fault> fault_;
+};
+
+class Host : public std::enable_shared_from_this<Host> {
+ public:
+  // Operations that may wait; a further one is refused.
+  static constexpr size_t kQueueCapacity = 4096;
+  static constexpr size_t kLoaderCapacity = 65536;
+
+  Host(Napi::Env env, const KernelTable& kernels, int threads, Napi::Function make_error);
+  ~Host();
+
+  const KernelTable& kernels() const { return kernels_; }
+  int threads() const { return threads_; }
+  FileRegistry& files() { return files_; }
+
+  // Queue an operation; throws Fault when the queue is closed or full.
+  Napi::Promise submit(Napi::Env env, std::unique_ptr<Operation> operation);
+  Napi::Promise submit_load(Napi::Env env, std::unique_ptr<Operation> operation);
+  // Frees something on the pool, after what is queued now; nobody waits for it.
+  void dispose(Napi::Env env, std::shared_ptr<const void> garbage);
+  Napi::Promise close(Napi::Env env);
+
+  // The caller's error class, made from a native fault.
+  Napi::Value error(Napi::Env env, const char* code, const std::string& message) const;
+  // From any thread.
+  void post(Operation* operation);
+
+ private:
+  static void on_settled(Napi::Env env, Napi::Function, std::nullptr_t* context, Operation* operation);
+  using Channel = Napi::TypedThreadSafeFunction<std::nullptr_t, Operation, on_settled>;
+  friend class Operation;
+
+  template <class Pool>
+  Napi::Promise submit_to(Napi::Env env, Pool& pool, std::unique_ptr<Operation> operation);
+  void began(Napi::Env env);
+  void ended(Napi::Env env);
+  void close_now(Napi::Env env);
+
+  const KernelTable& kernels_;
+  const int threads_;
+  FileRegistry files_;
+  Napi::FunctionReference make_error_;
+  Channel channel_;
+  std::mutex channel_mutex_;
+  bool channel_open_ = true;
+  std::unique_ptr<ThreadPool> pool_;
+  std::unique_ptr<LoaderPool> loaders_;
+  // Main thread only.
+  int64_t pending_ = 0;
+  bool closing_ = false;
+  bool closed_ = false;
+  std::vector<Napi::Promise::Deferred> waiting_for_close_;
+};
+
+// Runs the body of a method that JavaScript calls, turning a Fault into the caller's error class.
+template <class Body>
+auto guarded(Napi::Env env, const Host& host, Body&& body) -> decltype(body()) {
+  try {
+    return body();
+  } catch (const Fault& fault) {
+    throw Napi::Error(env, host.error(env, fault.code(), fault.what()));
+  } catch (const std::bad_alloc&) {
+    throw Napi::Error(env, host.error(env, "RESOURCE_EXHAUSTED", "out of memory"));
+  }
+}
+
+// The same for a method that returns a promise: every fault rejects it.
+template <class Body>
+Napi::Value promised(Napi::Env env, const Host& host, Body&& body) {
+  try {
+    return guarded(env, host, body);
+  } catch (const Napi::Error& error) {
+    auto deferred = Napi::Promise::Deferred::New(env);
+    deferred.Reject(error.Value());
+    return deferred.Promise();
+  }
+}
+
+}  // namespace moiety

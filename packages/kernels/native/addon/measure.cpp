@@ -1,0 +1,194 @@
+// Limits of the machine and speed of the linears, on synthetic data, for the benchmark.
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+
+#include "bindings.h"
+#include "linear-phase.h"
+#include "values.h"
+
+namespace moiety {
+namespace {
+
+using Seconds = std::chrono::duration<double>;
+
+double seconds_since(std::chrono::steady_clock::time_point start) { return Seconds(std::chrono::steady_clock::now() - start).count(); }
+
+// Runs `once` for at least `least_seconds` and returns the best time of one run.
+template <class Once>
+double best_seconds(double least_seconds, Once&& once) {
+  double best = 1e30;
+  const auto begin = std::chrono::steady_clock::now();
+  for (int runs = 0; runs < 3 || seconds_since(begin) < least_seconds; ++runs) {
+    const auto start = std::chrono::steady_clock::now();
+    once();
+    best = std::min(best, seconds_since(start));
+  }
+  return best;
+}
+
+// Sums 8 independent streams of 64-bit words: as fast as the memory gives them.
+uint64_t sum_words(const uint64_t* words, int64_t count) {
+  uint64_t sums[8] = {};
+  for (int64_t i = 0; i + 8 <= count; i += 8) {
+    for (int lane = 0; lane < 8; ++lane) sums[lane] += words[i + lane];
+  }
+  return sums[0] + sums[1] + sums[2] + sums[3] + sums[4] + sums[5] + sums[6] + sums[7];
+}
+
+constexpr int kChains = 12;
+constexpr int64_t kFmaSteps = 1 << 18;
+
+// Independent chains of fused multiply-adds, as many as hide the latency; returns the operations done.
+#define MOIETY_FMA_CHAINS(name, target, lanes)                                           \
+  target int64_t name(float* sink) {                                                     \
+    typedef float Vector __attribute__((vector_size(4 * lanes)));                        \
+    Vector sums[kChains];                                                                \
+    Vector factor;                                                                       \
+    for (int i = 0; i < lanes; ++i) factor[i] = 0.9999f;                                 \
+    for (int chain = 0; chain < kChains; ++chain) sums[chain] = factor + float(chain);   \
+    for (int64_t step = 0; step < kFmaSteps; ++step) {                                   \
+      _Pragma("GCC unroll 12") for (int chain = 0; chain < kChains; ++chain) sums[chain] = sums[chain] * factor + factor; \
+    }                                                                                    \
+    for (int chain = 0; chain < kChains; ++chain) *sink += sums[chain][0];               \
+    return kFmaSteps * kChains * lanes * 2;                                              \
+  }
+#if defined(__x86_64__)
+MOIETY_FMA_CHAINS(fma_avx512, __attribute__((target("avx512f"), optimize("fp-contract=fast"))), 16)
+MOIETY_FMA_CHAINS(fma_avx2, __attribute__((target("avx2,fma"), optimize("fp-contract=fast"))), 8)
+#else
+MOIETY_FMA_CHAINS(fma_generic, __attribute__((noinline)), 4)
+#endif
+
+int64_t fma_chains(const char* level, float* sink) {
+#if defined(__x86_64__)
+  if (std::strcmp(level, "avx512") == 0) return fma_avx512(sink);
+  return fma_avx2(sink);
+#else
+  static_cast<void>(level);
+  return fma_generic(sink);
+#endif
+}
+
+// One of: {kind: "read", bytes}, {kind: "fma"}, {kind: "linear", format, in, out, rows, copies}. Resolves to
+// {seconds, bytes, flops} of one run.
+class Measurement : public Operation {
+ public:
+  using Operation::Operation;
+  std::string kind;
+  int64_t bytes = 0;
+  bool packed = false;
+  int64_t in = 0, out = 0, rows = 0, copies = 0;
+
+ protected:
+  void compute(Team& team) override {
+    if (kind == "read") {
+      read(team);
+    } else if (kind == "fma") {
+      fma(team);
+    } else {
+      linear(team);
+    }
+  }
+  Napi::Value result(Napi::Env env) override {
+    const auto object = Napi::Object::New(env);
+    object.Set("seconds", seconds_);
+    object.Set("bytes", bytes_);
+    object.Set("flops", flops_);
+    return object;
+  }
+
+ private:
+  static constexpr double kLeastSeconds = 0.2;
+
+  void read(Team& team) {
+    std::vector<uint64_t> words(static_cast<size_t>(bytes / 8), 1);
+    const int64_t count = static_cast<int64_t>(words.size());
+    std::atomic<uint64_t> sum{0};
+    seconds_ = best_seconds(kLeastSeconds, [&] {
+      const Slices slices{count, 1 << 17};
+      team.parallel(slices.count(), [&](int64_t slice, int) {
+        sum += sum_words(words.data() + slices.begin(slice), slices.end(slice) - slices.begin(slice));
+      });
+    });
+    bytes_ = static_cast<double>(bytes);
+  }
+
+  void fma(Team& team) {
+    std::atomic<int64_t> flops{0};
+    seconds_ = best_seconds(kLeastSeconds, [&] {
+      flops = 0;
+      team.parallel(team.threads(), [&](int64_t, int) {
+        float sink = 0;
+        flops += fma_chains(host_->kernels().name, &sink);
+        asm volatile("" : : "m"(sink));
+      });
+    });
+    flops_ = static_cast<double>(flops);
+  }
+
+  // `copies` matrices, one after the other, so that weights come from memory and not from a cache.
+  void linear(Team& team) {
+    const int64_t block_bytes = packed ? in * out / 2 : in * out * 2;
+    const int64_t scale_bytes = packed ? in * out / 32 : 0;
+    // Sign and low mantissa bits vary, exponents stay near 1.
+    std::vector<uint8_t> weights(static_cast<size_t>(block_bytes * copies));
+    for (size_t i = 0; i < weights.size(); ++i) weights[i] = packed || i % 2 == 0 ? static_cast<uint8_t>(i * 37 + i / 251) : uint8_t{0x3f};
+    const std::vector<uint8_t> scales(static_cast<size_t>(scale_bytes * copies), 122);
+    std::vector<float> x(static_cast<size_t>(rows * in));
+    for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(static_cast<int>(i % 17) - 8) / 8.0f;
+    std::vector<float> y(static_cast<size_t>(rows * out));
+    const KernelTable& kernels = host_->kernels();
+    const Slices slices = column_slices(out, team.threads());
+    seconds_ = best_seconds(kLeastSeconds, [&] {
+      for (int64_t copy = 0; copy < copies; ++copy) {
+        const uint8_t* const weight = weights.data() + copy * block_bytes;
+        const uint8_t* const scale = scales.data() + copy * scale_bytes;
+        team.parallel(slices.count(), [&](int64_t slice, int) {
+          const ConstRows input{x.data(), rows, in};
+          const Rows result{y.data(), rows, out};
+          if (packed) {
+            kernels.linear_mxfp4({weight, scale, nullptr, in, out}, input, result, slices.begin(slice), slices.end(slice), false);
+          } else {
+            kernels.linear_bf16({weight, nullptr, in, out}, input, result, slices.begin(slice), slices.end(slice), false);
+          }
+        });
+      }
+    });
+    bytes_ = static_cast<double>((block_bytes + scale_bytes) * copies);
+    flops_ = 2.0 * static_cast<double>(rows * in * out * copies);
+  }
+
+  double seconds_ = 0;
+  double bytes_ = 0;
+  double flops_ = 0;
+};
+
+int64_t read_bounded(const Field& spec, const char* key, int64_t most) {
+  const Field field = spec.get(key);
+  const int64_t value = field.integer();
+  if (value < 1 || value > most) invalid_argument(format("%s: 1 to %lld was expected", field.name.c_str(), static_cast<long long>(most)));
+  return value;
+}
+
+}  // namespace
+
+Napi::Value start_measurement(Napi::Env env, const std::shared_ptr<Host>& host, const Napi::Value& value) {
+  const Field spec{value, "measurement"};
+  auto operation = std::make_unique<Measurement>(env, host);
+  operation->kind = spec.get("kind").text();
+  if (operation->kind == "read") {
+    operation->bytes = read_bounded(spec, "bytes", int64_t{1} << 32);
+  } else if (operation->kind == "linear") {
+    operation->packed = spec.get("format").text() == "mxfp4";
+    operation->in = read_bounded(spec, "in", 1 << 17) / 32 * 32;
+    operation->out = read_bounded(spec, "out", 1 << 20);
+    operation->rows = read_bounded(spec, "rows", 1 << 14);
+    operation->copies = read_bounded(spec, "copies", 256);
+  } else if (operation->kind != "fma") {
+    invalid_argument("measurement.kind: read, fma or linear was expected");
+  }
+  return host->submit(env, std::move(operation));
+}
+
+}  // namespace moiety

@@ -1,0 +1,19 @@
+/** Work of a measurement on synthetic data: memory read, fused multiply-adds, or `copies` linears one after the other. */
+export type MeasurementSpec =
+  | { readonly kind: "read"; readonly bytes: number }
+  | { readonly kind: "fma" }
+  | {
+      readonly kind: "linear";
+      readonly format: "bf16" | "mxfp4";
+      readonly in: number;
+      readonly out: number;
+      readonly rows: number;
+      readonly copies: number;
+    };
+
+/** The best time of one run, with the weight bytes that it read and the operations that it did. */
+export interface Measurement {
+  readonly seconds: number;
+  readonly bytes: number;
+  readonly flops: number;
+}
