@@ -50,6 +50,7 @@ export class Engine {
   readonly #wake = new Wake();
   #capacity = -1;
   #accepting = true;
+  #paused = false;
   #stopped = false;
   #running: Promise<void> | undefined;
 
@@ -92,6 +93,12 @@ export class Engine {
     }
     this.#report();
     this.#wake.wake();
+  }
+
+  /** While paused it asks for no claims; those held go on. */
+  pause(paused: boolean): void {
+    this.#paused = paused;
+    this.#report();
   }
 
   /** Takes no more claims, and resolves when those held are finished or `timeoutMs` is over. */
@@ -309,7 +316,8 @@ export class Engine {
     const { limits, cache, observer, onCapacity } = this.#options;
     const load = this.#scheduler.load;
     observer.onGauges({ running: load.running, waiting: load.waiting, kvUsage: cache.usage });
-    const capacity = this.#accepting ? claimCapacity({ load, ...limits, kvUsage: cache.usage, held: this.held }) : 0;
+    const capacity =
+      this.#accepting && !this.#paused ? claimCapacity({ load, ...limits, kvUsage: cache.usage, held: this.held }) : 0;
     if (capacity === this.#capacity) return;
     this.#capacity = capacity;
     onCapacity(capacity);

@@ -1,0 +1,278 @@
+import { randomUUID } from "node:crypto";
+import { basename } from "node:path";
+import { AppError, type Clock, parseWorkerId, systemClock, type WorkerId } from "@moiety/core";
+import { createRequestConsumer, type RequestConsumer } from "@moiety/queue";
+import { ControlClient, createRegistry, type Logger, type ProcessServer, startProcessServer } from "@moiety/runtime";
+import type { AttentionWorkerConfig } from "./config.js";
+import { Engine } from "./engine.js";
+import type { ExpertPool } from "./experts/expert-pool.js";
+import type { ExpertPoolObserver } from "./experts/expert-pool-observer.js";
+import { RemoteExpertPool } from "./experts/remote-expert-pool.js";
+import { Forward } from "./forward/forward.js";
+import { KvCache, type KvCacheOptions } from "./kv-cache/kv-cache.js";
+import { kvPools } from "./kv-cache/kv-capacity.js";
+import { type AttentionMetrics, createAttentionMetrics } from "./metrics.js";
+import { type OpenModel, openLocalExperts, openModel } from "./model.js";
+
+export interface AttentionWorkerOptions {
+  readonly config: AttentionWorkerConfig;
+  readonly logger: Logger;
+  readonly clock?: Clock;
+  /** The worker can serve nobody any more: close it and end the process, so that others go on from the logs. */
+  onBroken(error: AppError): void;
+}
+
+export interface AttentionWorker {
+  /** Port of /health, /ready and /metrics. */
+  readonly httpPort: number;
+  /** Why it takes no requests; empty when it does. */
+  missing(): Promise<readonly string[]>;
+  /**
+   * Takes no more requests, finishes those held if that is done within `drainMs`, gives back the others, and lets go of everything.
+   */
+  close(drainMs: number): Promise<void>;
+}
+
+const BEAT_INTERVAL_MS = 1_000;
+const WATCH_INTERVAL_MS = 100;
+
+/** @throws AppError when an address is taken, or the checkpoint cannot be served. */
+export async function startAttentionWorker(options: AttentionWorkerOptions): Promise<AttentionWorker> {
+  const { config, logger, clock = systemClock } = options;
+  const workerId = parseWorkerId(config.MOIETY_WORKER_ID);
+  const registry = createRegistry({ service: "attention-worker", instance: workerId });
+  const modelName = config.MOIETY_MODEL_NAME ?? basename(config.MOIETY_MODEL);
+  const metrics = createAttentionMetrics({ registry, modelName, engine: workerId });
+  let probe: () => Promise<readonly string[]> = async () => ["model: the checkpoint is being opened"];
+  const http = await startProcessServer({
+    host: config.MOIETY_HTTP_HOST,
+    port: config.MOIETY_HTTP_PORT,
+    registry,
+    readiness: () => probe(),
+  });
+  try {
+    const parts = await assemble({ options, workerId, metrics, clock });
+    probe = parts.missing;
+    logger.info({ httpPort: http.port, workerId, level: parts.model.kernels.level }, "attention worker started");
+    return { httpPort: http.port, missing: parts.missing, close: (drainMs) => closeAll(parts, http, drainMs) };
+  } catch (error) {
+    await http.close();
+    throw error;
+  }
+}
+
+interface Parts {
+  readonly model: OpenModel;
+  readonly pool: ExpertPool;
+  readonly control: ControlClient | undefined;
+  readonly consumer: RequestConsumer;
+  readonly engine: Engine;
+  missing(): Promise<readonly string[]>;
+  stopWatching(): Promise<void>;
+}
+
+interface Assembly {
+  readonly options: AttentionWorkerOptions;
+  readonly workerId: WorkerId;
+  readonly metrics: AttentionMetrics;
+  readonly clock: Clock;
+}
+
+async function assemble({ options, workerId, metrics, clock }: Assembly): Promise<Parts> {
+  const { config, logger } = options;
+  let pools: KvCacheOptions | undefined;
+  const model = await openModel({
+    directory: config.MOIETY_MODEL,
+    threads: config.MOIETY_THREADS,
+    ...(config.MOIETY_KERNEL_LEVEL === undefined ? {} : { level: config.MOIETY_KERNEL_LEVEL }),
+    activation: config.MOIETY_ACTIVATION,
+    kv: (checkpoint) => {
+      pools = poolsOf(config, checkpoint.config.slidingWindow);
+      return pools;
+    },
+  });
+  const cache = new KvCache(pools ?? poolsOf(config, model.checkpoint.config.slidingWindow));
+  let broken: AppError | undefined;
+  const onBroken = (error: AppError) => {
+    broken ??= error;
+    options.onBroken(error);
+  };
+  const { pool, control } = await openExperts({ config, logger, workerId, model, observer: metrics.experts, onBroken });
+  const consumer = createRequestConsumer({
+    redisUrl: config.MOIETY_REDIS_URL,
+    prefix: config.MOIETY_REDIS_PREFIX,
+    capacity: 0,
+    onError: (error) => logger.warn({ code: error.code, reason: error.message }, "queue fault"),
+  });
+  const { layers, vocabSize, maxContext } = model.checkpoint.config;
+  const contextTokens = Math.min(config.MOIETY_KV_TOKENS, maxContext);
+  const forward = new Forward(
+    { attention: model.attention, experts: pool, layers },
+    {
+      lanes: config.MOIETY_COLOCATED ? 1 : 2,
+      minRows: config.MOIETY_MICRO_BATCH_MIN_ROWS,
+      onLayer: metrics.engine.onLayer,
+    },
+  );
+  const engine = new Engine({
+    cache,
+    forward,
+    limits: {
+      maxSequences: config.MOIETY_MAX_SEQUENCES,
+      stepTokens: config.MOIETY_STEP_TOKENS,
+      prefillChunkTokens: config.MOIETY_PREFILL_CHUNK_TOKENS,
+      contextTokens,
+    },
+    vocabSize,
+    clock,
+    logger,
+    observer: metrics.engine,
+    onCapacity: (claims) => consumer.setCapacity(claims),
+    onBroken,
+  });
+  let started = false;
+  const missing = async () => [
+    ...(broken === undefined ? [] : [`engine: ${broken.message}`]),
+    ...pool.missing(),
+    ...((await consumer.ping()) ? [] : ["redis: does not answer"]),
+    ...(started ? [] : ["queue: not yet connected"]),
+  ];
+  engine.pause(pool.missing().length > 0);
+  engine.start();
+  const beat = () =>
+    consumer.beat({ workerId, modelFingerprint: model.checkpoint.fingerprint, maxContextTokens: contextTokens, ...engine.load });
+  const stopWatching = watch({ clock, logger, engine, pool, beat });
+  consumer
+    .start((claim) => engine.add(claim))
+    .then(
+      () => {
+        started = true;
+      },
+      (error: unknown) => onBroken(AppError.from(error)),
+    );
+  return { model, pool, control, consumer, engine, missing, stopWatching };
+}
+
+function poolsOf(config: AttentionWorkerConfig, slidingWindow: number): KvCacheOptions {
+  return kvPools({
+    tokens: config.MOIETY_KV_TOKENS,
+    pageTokens: config.MOIETY_KV_PAGE_TOKENS,
+    slidingWindow,
+    maxSequences: config.MOIETY_MAX_SEQUENCES,
+    stepTokens: config.MOIETY_STEP_TOKENS,
+  });
+}
+
+interface ExpertsOptions {
+  readonly config: AttentionWorkerConfig;
+  readonly logger: Logger;
+  readonly workerId: WorkerId;
+  readonly model: OpenModel;
+  readonly observer: ExpertPoolObserver;
+  onBroken(error: AppError): void;
+}
+
+async function openExperts(options: ExpertsOptions): Promise<{ pool: ExpertPool; control: ControlClient | undefined }> {
+  const { config, model, workerId } = options;
+  if (config.MOIETY_COLOCATED) {
+    const { pool, loaded } = openLocalExperts(model);
+    loaded.catch((error: unknown) => options.onBroken(AppError.from(error)));
+    return { pool, control: joinRouter(options, config.MOIETY_LISTEN_ADDRESS) };
+  }
+  const pool = await RemoteExpertPool.start({
+    selfId: workerId,
+    listenAddress: config.MOIETY_LISTEN_ADDRESS,
+    advertise: (port) => advertised(config, port),
+    model: model.identity,
+    observer: logged(options.observer, options.logger),
+  });
+  const control = joinRouter(options, pool.address);
+  control?.onPlacement((table) => pool.updatePlacement(table));
+  return { pool, control };
+}
+
+/** `host` gets the bound port; anything else is taken as it is. */
+function advertised(config: AttentionWorkerConfig, port: number): string {
+  const { MOIETY_ADVERTISE_ADDRESS: advertise, MOIETY_LISTEN_ADDRESS: listen } = config;
+  const address = advertise ?? listen;
+  if (address.startsWith("unix:")) return address;
+  if (advertise === undefined) return address.replace(/:\d+$/, `:${port}`);
+  return /:\d+$/.test(address) ? address : `${address}:${port}`;
+}
+
+function joinRouter({ config, logger, workerId, model }: ExpertsOptions, address: string): ControlClient | undefined {
+  if (config.MOIETY_ROUTER_ADDRESS === undefined) return undefined;
+  const control: ControlClient = new ControlClient({
+    routerAddress: config.MOIETY_ROUTER_ADDRESS,
+    worker: { workerId, incarnation: randomUUID(), kind: "attention", address, model: model.identity, capacitySlots: 0 },
+    status: () => ({
+      readyEpoch: control.active?.epoch ?? 0,
+      queuedCalls: 0,
+      runningCalls: 0,
+      residentBytes: model.attention.weightsBytes + model.attention.kvBytes,
+      loads: [],
+      fault: "",
+    }),
+    logger,
+  });
+  control.start();
+  return control;
+}
+
+function logged(observer: ExpertPoolObserver, logger: Logger): ExpertPoolObserver {
+  return {
+    ...observer,
+    linkChanged: (link) => {
+      observer.linkChanged(link);
+      logger.info({ ...link }, "link changed");
+    },
+    repeated: (call) => {
+      observer.repeated(call);
+      logger.warn({ ...call }, "expert call repeated");
+    },
+    parked: (call) => {
+      observer.parked(call);
+      logger.warn({ layer: call.layer, experts: call.experts.length }, "no live worker has an expert");
+    },
+  };
+}
+
+interface WatchOptions {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly engine: Engine;
+  readonly pool: ExpertPool;
+  beat(): Promise<void>;
+}
+
+/** Takes requests only while every expert can be reached, and tells the gateways every second that the worker lives. */
+function watch({ clock, logger, engine, pool, beat }: WatchOptions): () => Promise<void> {
+  const stopping = new AbortController();
+  let beaten = Number.NEGATIVE_INFINITY;
+  const run = async () => {
+    while (!stopping.signal.aborted) {
+      const complete = pool.missing().length === 0;
+      engine.pause(!complete);
+      if (complete && clock.monotonicMs() - beaten >= BEAT_INTERVAL_MS) {
+        beaten = clock.monotonicMs();
+        beat().catch((error: unknown) => logger.warn({ err: error }, "beat failed"));
+      }
+      await clock.sleep(WATCH_INTERVAL_MS, stopping.signal).catch(() => {});
+    }
+  };
+  const running = run();
+  return () => {
+    stopping.abort();
+    return running;
+  };
+}
+
+async function closeAll(parts: Parts, http: ProcessServer, drainMs: number): Promise<void> {
+  await parts.stopWatching();
+  await parts.engine.drain(drainMs);
+  await Promise.all([parts.engine.stop(), parts.consumer.close()]);
+  await parts.control?.close();
+  await parts.pool.close();
+  await parts.model.close();
+  await http.close();
+}
