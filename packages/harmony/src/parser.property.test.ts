@@ -59,8 +59,8 @@ function whole(given: readonly ParserInput[]): ParserInput[] {
 }
 
 const byCharacter = (given: readonly ParserInput[]): ParserInput[] =>
-  given.flatMap((one) =>
-    one.kind === "text" ? [...one.text].map((character) => ({ kind: "text" as const, text: character })) : [one],
+  given.flatMap((one): ParserInput[] =>
+    one.kind === "text" ? [...one.text].map((character) => ({ kind: "text", text: character })) : [one],
   );
 
 describe("HarmonyParser on any sequence of tokens", () => {

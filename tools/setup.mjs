@@ -1,0 +1,41 @@
+#!/usr/bin/env node
+// Sets up what is missing, then runs the command after `--`, if any, with what it set up in its environment.
+// Plain Node: it has to run on a fresh clone.
+import { buildNative, buildTypeScript, checkGenerated, checkNode, installDependencies } from "./setup/build.mjs";
+import { withLock } from "./setup/lock.mjs";
+import { provideRedis } from "./setup/redis.mjs";
+import { runCommand } from "./setup/run-command.mjs";
+import { StepError } from "./setup/step.mjs";
+
+const USAGE = `Usage: node tools/setup.mjs [-- <command> [arguments]]
+
+Installs npm dependencies, builds the native kernels and the TypeScript, and provides a redis-server, each only if it
+is missing or out of date. Then runs the command, if one is given.
+
+  MOIETY_REDIS_SERVER   the redis-server to use, instead of the one on PATH
+`;
+
+const separator = process.argv.indexOf("--");
+const own = separator < 0 ? process.argv.slice(2) : process.argv.slice(2, separator);
+const command = separator < 0 ? [] : process.argv.slice(separator + 1);
+
+if (own.length > 0) {
+  console.error(USAGE);
+  process.exit(own.includes("--help") ? 0 : 2);
+}
+
+try {
+  const redisServer = await withLock(async () => {
+    checkNode();
+    await installDependencies();
+    await checkGenerated();
+    await buildNative();
+    await buildTypeScript();
+    return await provideRedis();
+  });
+  if (command.length > 0) await runCommand(command, redisServer);
+} catch (error) {
+  if (!(error instanceof StepError)) throw error;
+  console.error(`setup: ${error.message}`);
+  process.exit(1);
+}
