@@ -16,6 +16,8 @@ $(COMPUTE_BUILD)/compute/avx2.o: COMPUTE_LEVEL_FLAGS := -mavx2 -mfma
 $(COMPUTE_BUILD)/compute/avx512.o: COMPUTE_LEVEL_FLAGS := -mavx2 -mfma -mavx512f -mavx512bw -mavx512vl -mavx512dq \
   -Wno-uninitialized -Wno-maybe-uninitialized
 endif
+# Vectorised, the test's own loops crash g++ 12 for AArch64.
+$(COMPUTE_TEST_OBJECTS): COMPUTE_LEVEL_FLAGS := -fno-tree-vectorize
 
 $(COMPUTE_OBJECTS) $(COMPUTE_TEST_OBJECTS): $(COMPUTE_BUILD)/compute/%.o: $(COMPUTE_DIR)/%.cpp $(COMPUTE_HEADERS) $(COMPUTE_DIR)/compute.mk
 	@mkdir -p $(@D)

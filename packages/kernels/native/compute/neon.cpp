@@ -86,12 +86,26 @@ inline void load_mxfp4(const uint8_t* block, uint8_t scale, Vec* out) {
   }
 }
 
+// The first two levels of the tree: lanes i + i + 8, then i + i + 4.
+inline float32x4_t four_lanes(const Vec* parts) {
+  return vaddq_f32(vaddq_f32(parts[0].v, parts[2].v), vaddq_f32(parts[1].v, parts[3].v));
+}
+
+// The third level, of two vectors side by side.
+inline float32x4_t two_lanes(float32x4_t a, float32x4_t b) {
+  return vaddq_f32(vcombine_f32(vget_low_f32(a), vget_low_f32(b)), vcombine_f32(vget_high_f32(a), vget_high_f32(b)));
+}
+
 inline float sum_of_lanes(const Vec* parts) {
-  const float32x4_t low = vaddq_f32(parts[0].v, parts[2].v);
-  const float32x4_t high = vaddq_f32(parts[1].v, parts[3].v);
-  const float32x4_t four = vaddq_f32(low, high);
+  const float32x4_t four = four_lanes(parts);
   const float32x2_t two = vadd_f32(vget_low_f32(four), vget_high_f32(four));
   return vget_lane_f32(two, 0) + vget_lane_f32(two, 1);
+}
+
+inline void sum_of_lanes_four(const Vec* a, const Vec* b, const Vec* c, const Vec* d, float* sums) {
+  const float32x4_t ab = two_lanes(four_lanes(a), four_lanes(b));
+  const float32x4_t cd = two_lanes(four_lanes(c), four_lanes(d));
+  vst1q_f32(sums, vpaddq_f32(ab, cd));
 }
 
 }  // namespace

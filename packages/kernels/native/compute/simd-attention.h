@@ -63,7 +63,11 @@ inline void score_heads(const KvRun<kBf16>& keys, int64_t i, const float* q, int
     const Step key = keys.load_rest(i, d, head_dim - d);
     for (int h = 0; h < kHeads; h++) total[h] = fma(key, load_first(q + h * head_dim + d, head_dim - d), total[h]);
   }
-  for (int h = 0; h < kHeads; h++) sums[h] = sum_of_step(total[h]);
+  if constexpr (kHeads % 4 == 0) {
+    for (int h = 0; h < kHeads; h += 4) sum_four(total[h], total[h + 1], total[h + 2], total[h + 3], sums + h);
+  } else {
+    for (int h = 0; h < kHeads; h++) sums[h] = sum_of_step(total[h]);
+  }
 }
 
 template <bool kBf16, int kHeads>

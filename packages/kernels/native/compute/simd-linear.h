@@ -13,9 +13,9 @@ struct Bf16Weights {
   const Bf16Linear& w;
 
   const uint8_t* row(int64_t o) const { return w.weight + o * w.in * 2; }
-  void prefetch(int64_t o, int64_t k) const { if (k % 32 == 0) __builtin_prefetch(row(o) + 2 * k); }
-  void steps(int64_t o, int64_t k, Step* out) const { out[0] = load_step_bf16(row(o) + 2 * k); }
-  Step rest(int64_t o, int64_t k) const { return load_first_bf16(row(o) + 2 * k, w.in - k); }
+  const uint8_t* at(int64_t o, int64_t k) const { return row(o) + 2 * k; }
+  void steps(int64_t o, int64_t k, Step* out) const { out[0] = load_step_bf16(at(o, k)); }
+  Step rest(int64_t o, int64_t k) const { return load_first_bf16(at(o, k), w.in - k); }
 };
 
 struct Mxfp4Weights {
@@ -23,10 +23,10 @@ struct Mxfp4Weights {
   const Mxfp4Linear& w;
 
   const uint8_t* row(int64_t o) const { return w.blocks + o * (w.in / 2); }
-  void prefetch(int64_t o, int64_t k) const { if (k % 128 == 0) __builtin_prefetch(row(o) + k / 2); }
+  const uint8_t* at(int64_t o, int64_t k) const { return row(o) + k / 2; }
   void steps(int64_t o, int64_t k, Step* out) const {
     Vec parts[kSteps * kParts];
-    load_mxfp4(row(o) + k / 2, w.scales[o * (w.in / 32) + k / 32], parts);
+    load_mxfp4(at(o, k), w.scales[o * (w.in / 32) + k / 32], parts);
     for (int s = 0; s < kSteps; s++) {
       for (int p = 0; p < kParts; p++) out[s].part[p] = parts[s * kParts + p];
     }
@@ -54,7 +54,7 @@ void stream_tile(const Weights& weights, ConstRows x, Rows y, int64_t row, int64
   int64_t k = 0;
   for (; k + kSteps * kStep <= in; k += kSteps * kStep) {
     for (int j = 0; j < kOuts; j++) {
-      weights.prefetch(o + kOuts + j, k);
+      __builtin_prefetch(weights.at(o + kOuts + j, k));
       Step w[kSteps];
       weights.steps(o + j, k, w);
       for (int s = 0; s < kSteps; s++) {
@@ -95,13 +95,13 @@ void stream(const Weights& weights, ConstRows x, Rows y, int64_t begin, int64_t 
 constexpr int64_t kStreamedRows = 4;
 
 constexpr int64_t kPanelRows = 128;
-constexpr int64_t kPanelOuts = 4 * kTileOuts;
-constexpr int64_t kPanelDepth = 512;
+constexpr int64_t kPanelOuts = 4 * kTileOuts;  // a multiple of 4: sum_four takes four totals
+constexpr int64_t kPanelDepth = 320;
 
-// One thread's working set, sized for the second-level cache.
+// One thread's working set: the weights stay in the first-level cache beside kTileRows rows, the totals in the second.
 struct Panel {
   alignas(64) float weights[kPanelOuts][kPanelDepth];
-  alignas(64) float totals[kPanelRows][kPanelOuts][kStep];
+  alignas(64) float totals[kPanelRows * kPanelOuts * kStep];
 };
 
 Panel& thread_panel() {
@@ -112,13 +112,13 @@ Panel& thread_panel() {
 // Adds `steps` steps of a tile of kRows rows x kOuts outputs. Parts of a step are taken one after the other (the lanes
 // of a total never meet before the tree), which leaves more registers for the tile.
 template <int kRows, int kOuts>
-inline void multiply_tile(const float* x, int64_t stride, const float (*w)[kPanelDepth], int64_t steps,
-                          float (*totals)[kPanelOuts][kStep]) {
+void multiply_tile(const float* x, int64_t stride, const float (*w)[kPanelDepth], int64_t steps, float* totals) {
+  constexpr int64_t kNextRow = kPanelOuts * kStep;
   for (int p = 0; p < kParts; p++) {
     const int lane = p * Vec::kLanes;
     Vec total[kRows][kOuts];
     for (int r = 0; r < kRows; r++) {
-      for (int j = 0; j < kOuts; j++) total[r][j] = load(&totals[r][j][lane]);
+      for (int j = 0; j < kOuts; j++) total[r][j] = load(totals + r * kNextRow + j * kStep + lane);
     }
     for (int64_t k = lane; k < steps * kStep; k += kStep) {
       Vec weight[kOuts];
@@ -129,21 +129,21 @@ inline void multiply_tile(const float* x, int64_t stride, const float (*w)[kPane
       }
     }
     for (int r = 0; r < kRows; r++) {
-      for (int j = 0; j < kOuts; j++) store(&totals[r][j][lane], total[r][j]);
+      for (int j = 0; j < kOuts; j++) store(totals + r * kNextRow + j * kStep + lane, total[r][j]);
     }
   }
 }
 
-// All rows against kOuts outputs of the panel, from output j on.
-template <int kOuts>
-void multiply_outs(Panel& panel, ConstRows x, int64_t k, int64_t steps, int64_t j) {
-  const float(*w)[kPanelDepth] = panel.weights + j;
-  int64_t r = 0;
-  const auto totals = [&] { return reinterpret_cast<float(*)[kPanelOuts][kStep]>(&panel.totals[r][j]); };
-  for (; r + kTileRows <= x.count; r += kTileRows) {
-    multiply_tile<kTileRows, kOuts>(x.data + r * x.stride + k, x.stride, w, steps, totals());
+// kRows rows from r on against `outs` outputs of the panel.
+template <int kRows>
+inline void multiply_rows(Panel& panel, ConstRows x, int64_t k, int64_t steps, int64_t r, int64_t outs) {
+  const float* rows = x.data + r * x.stride + k;
+  float* totals = &panel.totals[r * kPanelOuts * kStep];
+  int64_t j = 0;
+  for (; j + kTileOuts <= outs; j += kTileOuts) {
+    multiply_tile<kRows, kTileOuts>(rows, x.stride, panel.weights + j, steps, totals + j * kStep);
   }
-  for (; r < x.count; r++) multiply_tile<1, kOuts>(x.data + r * x.stride + k, x.stride, w, steps, totals());
+  for (; j < outs; j++) multiply_tile<kRows, 1>(rows, x.stride, panel.weights + j, steps, totals + j * kStep);
 }
 
 template <typename Weights>
@@ -155,28 +155,42 @@ void unpack(const Weights& weights, int64_t o, int64_t k, int64_t steps, float* 
   }
 }
 
+// The last, incomplete step.
+template <typename Weights>
+void add_rest(const Weights& weights, Panel& panel, ConstRows x, int64_t o, int64_t outs, int64_t k) {
+  for (int64_t j = 0; j < outs; j++) {
+    const Step w = weights.rest(o + j, k);
+    for (int64_t r = 0; r < x.count; r++) {
+      float* total = &panel.totals[(r * kPanelOuts + j) * kStep];
+      store_step(total, fma(w, load_first(x.data + r * x.stride + k, weights.w.in - k), load_step(total)));
+    }
+  }
+}
+
 // At most kPanelRows rows times at most kPanelOuts outputs.
 template <typename Weights>
 void multiply_panel(const Weights& weights, ConstRows x, Rows y, int64_t o, int64_t outs, bool round) {
   Panel& panel = thread_panel();
   const int64_t in = weights.w.in;
   const int64_t whole = in / kStep * kStep;
-  for (int64_t r = 0; r < x.count; r++) std::memset(panel.totals[r], 0, sizeof panel.totals[r]);
+  std::memset(panel.totals, 0, static_cast<size_t>(x.count * kPanelOuts * kStep) * 4);
   for (int64_t k = 0; k < whole; k += kPanelDepth) {
     const int64_t steps = (whole - k < kPanelDepth ? whole - k : kPanelDepth) / kStep;
     for (int64_t j = 0; j < outs; j++) unpack(weights, o + j, k, steps, panel.weights[j]);
-    int64_t j = 0;
-    for (; j + kTileOuts <= outs; j += kTileOuts) multiply_outs<kTileOuts>(panel, x, k, steps, j);
-    for (; j < outs; j++) multiply_outs<1>(panel, x, k, steps, j);
+    int64_t r = 0;
+    for (; r + kTileRows <= x.count; r += kTileRows) multiply_rows<kTileRows>(panel, x, k, steps, r, outs);
+    for (; r + 2 <= x.count; r += 2) multiply_rows<2>(panel, x, k, steps, r, outs);
+    for (; r < x.count; r++) multiply_rows<1>(panel, x, k, steps, r, outs);
   }
+  if (whole < in) add_rest(weights, panel, x, o, outs, whole);
   for (int64_t r = 0; r < x.count; r++) {
-    for (int64_t j = 0; j < outs; j++) {
-      Step total = load_step(panel.totals[r][j]);
-      if (whole < in) {
-        total = fma(weights.rest(o + j, whole), load_first(x.data + r * x.stride + whole, in - whole), total);
-      }
-      finish(weights, sum_of_step(total), o + j, y.data + r * y.stride, round);
+    float* totals = &panel.totals[r * kPanelOuts * kStep];
+    float sums[kPanelOuts];
+    for (int64_t j = 0; j < outs; j += 4) {
+      sum_four(load_step(totals + j * kStep), load_step(totals + (j + 1) * kStep), load_step(totals + (j + 2) * kStep),
+               load_step(totals + (j + 3) * kStep), sums + j);
     }
+    for (int64_t j = 0; j < outs; j++) finish(weights, sums[j], o + j, y.data + r * y.stride, round);
   }
 }
 

@@ -9,6 +9,7 @@
 //   load_pairs(p, even, odd): 2 * kLanes floats, deinterleaved
 //   load_mxfp4(block, scale, out): the 32 elements of a group, in order
 //   sum_of_lanes(parts): the tree over 16 lanes, as in scalar.cpp
+//   sum_of_lanes_four(a, b, c, d, sums): four such trees
 //   kTileRows, kTileOuts, kScoreHeads: register tiles
 // Everything here has internal linkage and uses no function template of the standard library: a function that two
 // levels shared could be linked from the one whose instructions this CPU lacks.
@@ -81,6 +82,11 @@ inline Step add(Step a, Step b) {
 }
 
 inline float sum_of_step(Step s) { return sum_of_lanes(s.part); }
+
+// Four trees at once, side by side.
+inline void sum_four(Step a, Step b, Step c, Step d, float* sums) {
+  sum_of_lanes_four(a.part, b.part, c.part, d.part, sums);
+}
 
 inline float bf16_at(const uint8_t* p, int64_t i) {
   const uint32_t bits = (uint32_t{p[2 * i]} | uint32_t{p[2 * i + 1]} << 8) << 16;

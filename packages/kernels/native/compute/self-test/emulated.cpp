@@ -122,6 +122,11 @@ inline float sum_of_lanes(const Vec* parts) {
   return lanes.v[0];
 }
 
+inline void sum_of_lanes_four(const Vec* a, const Vec* b, const Vec* c, const Vec* d, float* sums) {
+  const Vec* all[] = {a, b, c, d};
+  for (int i = 0; i < 4; i++) sums[i] = sum_of_lanes(all[i]);
+}
+
 }  // namespace
 }  // namespace moiety
 
