@@ -1,1 +1,10 @@
-export {};
+export { type ExpertWorkerConfig, expertWorkerConfigSchema } from "./config.js";
+export { main } from "./main.js";
+export {
+  type ExpertWorker,
+  type ExpertWorkerOptions,
+  type ServeExpertsOptions,
+  serveExperts,
+  startExpertWorker,
+} from "./server.js";
+export type { ExpertSource } from "./worker-parts.js";
