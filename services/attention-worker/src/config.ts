@@ -25,7 +25,7 @@ export const attentionWorkerConfigSchema = z
       .optional()
       .describe("where expert workers reach it: host, host:port or unix:path; absent: the listen address"),
     MOIETY_COLOCATED: env.flag(false).describe("hold all experts in this process and call no expert worker"),
-    MOIETY_THREADS: env.integer({ min: 1, max: 1_024, fallback: cpus().length }).describe("compute threads"),
+    MOIETY_THREADS: env.integer({ min: 1, max: 256, fallback: cpus().length }).describe("compute threads"),
     MOIETY_KERNEL_LEVEL: z
       .enum(["scalar", "avx2", "avx512", "neon"])
       .optional()

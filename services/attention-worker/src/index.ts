@@ -1,3 +1,12 @@
 export { type AttentionWorkerConfig, attentionWorkerConfigSchema } from "./config.js";
+export { type NamedCase, readCases } from "./evaluation/cases.js";
+export type { EvaluationCase, EvaluationResult } from "./evaluation/evaluate.js";
+export {
+  type Evaluation,
+  type EvaluationExperts,
+  type EvaluationOptions,
+  evaluateCases,
+  openEvaluation,
+} from "./evaluation/evaluation.js";
 export { main } from "./main.js";
 export { type AttentionWorker, type AttentionWorkerOptions, startAttentionWorker } from "./server.js";
