@@ -80,7 +80,7 @@ export async function evaluate(options: EvaluateOptions, given: EvaluationCase):
   const continued = forced === undefined || forced.length === 0 ? {} : await runForced(options, given.tokens, forced);
   const result = { tokens: [...given.tokens], ...prompt, ...continued };
   for (const [key, value] of Object.entries(result)) {
-    if (!isFinite(value)) throw new AppError("INTERNAL", `${given.name}: ${key} holds a number that is not finite`);
+    if (!allFinite(value)) throw new AppError("INTERNAL", `${given.name}: ${key} holds a number that is not finite`);
   }
   return result;
 }
@@ -197,6 +197,6 @@ function check({ config, cache, generate }: EvaluateOptions, { name, tokens, for
   if (length > limit) throw new AppError("OUT_OF_RANGE", `${name}: ${length} tokens exceed the context of ${limit}`);
 }
 
-function isFinite(value: unknown): boolean {
-  return Array.isArray(value) ? value.every(isFinite) : value === undefined || Number.isFinite(value);
+function allFinite(value: unknown): boolean {
+  return Array.isArray(value) ? value.every(allFinite) : value === undefined || Number.isFinite(value);
 }
