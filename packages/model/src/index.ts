@@ -5,6 +5,8 @@ export * from "./checkpoint/tensor-plan.js";
 export * from "./checkpoint/tensor-slice.js";
 export * from "./config/config-limits.js";
 export * from "./config/parse-model-config.js";
+export * from "./inspect/inspect-checkpoint.js";
+export * from "./inspect/render-report.js";
 export * from "./make-checkpoint/bytes-tokenizer.js";
 export * from "./make-checkpoint/checkpoint-shape.js";
 export * from "./make-checkpoint/safetensors-writer.js";

@@ -1,0 +1,55 @@
+import type { CheckpointReport } from "./inspect-checkpoint.js";
+
+/** A report as lines of text for a terminal, without colours. */
+export function renderReport(report: CheckpointReport): string {
+  const { config, kvCache } = report;
+  const sliding = config.attention.filter((kind) => kind === "sliding").length;
+  const rows: readonly (readonly [string, string])[] = [
+    ["model", report.name],
+    ["directory", report.directory],
+    [
+      "format",
+      `${report.layout} layout, experts ${report.expertFormat}, ${report.files.length} file${report.files.length === 1 ? "" : "s"}`,
+    ],
+    ["fingerprint", report.fingerprint],
+    ["parameters", `${count(report.parameters.total)}, ${count(report.parameters.active)} active per token`],
+    ["layers", `${config.layers} (${sliding} with a window of ${config.slidingWindow}, ${config.layers - sliding} full)`],
+    ["experts", `${config.experts} per layer, ${config.expertsPerToken} per token, ${bytes(report.expertBytes)} each`],
+    ["widths", `hidden ${config.hiddenSize}, expert ${config.intermediateSize}, vocabulary ${config.vocabSize}`],
+    ["heads", `${config.queryHeads} query, ${config.kvHeads} kv, of ${config.headDim}`],
+    ["context", `${config.maxContext} tokens`],
+    ["tokenizer", tokenizerText(report)],
+    ["stop tokens", config.eosTokenIds.length === 0 ? "none" : config.eosTokenIds.join(", ")],
+    ["weights", bytes(report.totalBytes)],
+    ...Object.entries(report.bytesByRole).map(([role, size]) => [`  ${role}`, bytes(size)] as const),
+    ["attention worker", `${bytes(report.attentionWorkerBytes)}, and the KV cache`],
+    ...report.shards.map(({ shards, largestBytes }) => [`expert worker, 1 of ${shards}`, bytes(largestBytes)] as const),
+    [
+      "KV cache (bf16)",
+      `${kvCache.fullBytesPerToken} B per token, and up to ${bytes(kvCache.slidingBytesPerSequence)} per sequence`,
+    ],
+    ...report.warnings.map((warning) => ["warning", warning] as const),
+  ];
+  const width = Math.max(...rows.map(([label]) => label.length));
+  return `${rows.map(([label, text]) => `${label.padEnd(width)}  ${text}`).join("\n")}\n`;
+}
+
+function tokenizerText({ tokenizer }: CheckpointReport): string {
+  if (tokenizer === undefined) return "none";
+  return `${tokenizer.vocabSize} tokens, ${tokenizer.specialTokens} special`;
+}
+
+function count(value: number): string {
+  if (value >= 1e9) return `${(value / 1e9).toFixed(2)} B`;
+  return value >= 1e6 ? `${(value / 1e6).toFixed(2)} M` : String(value);
+}
+
+function bytes(value: number): string {
+  const units = ["B", "kB", "MB", "GB"] as const;
+  let [scaled, unit] = [value, 0];
+  while (scaled >= 1000 && unit < units.length - 1) {
+    scaled /= 1000;
+    unit += 1;
+  }
+  return `${unit === 0 ? scaled : scaled.toFixed(2)} ${units[unit] ?? ""}`;
+}
