@@ -76,27 +76,27 @@ inline void load_pairs(const float* p, Vec& even, Vec& odd) {
   odd = {_mm256_shuffle_ps(first, second, 0xdd)};
 }
 
-// The unpack instructions below work within each half of a register. So elements 0-3, 8-11, 16-19, 24-27 are put in
-// the lower half and the others in the upper, each packed byte widened to a word; then word w becomes the two bytes
-// w & 15 and w >> 4, which look up the two bytes of the value.
+// Packed bytes b(i) and b(i + 4), which hold elements 2i, 2i + 1, 2i + 8 and 2i + 9, are put into one 32-bit lane and
+// spread to the nibbles of 2i, 2i + 8, 2i + 1, 2i + 9. These look up the two bytes of their values, which unpacking
+// (within the halves of a register) then joins to pairs of bf16, elements e and e + 8 in one 32-bit lane.
 inline void load_mxfp4(const uint8_t* block, uint8_t scale, Vec* out) {
   const Mxfp4Codes& codes = kMxfp4Table.scale[scale];
   const __m256i upper = _mm256_broadcastsi128_si256(load_128(codes.upper));
   const __m256i lower = _mm256_broadcastsi128_si256(load_128(codes.lower));
-  const __m256i places = _mm256_setr_epi8(0, -1, 1, -1, 4, -1, 5, -1, 8, -1, 9, -1, 12, -1, 13, -1,  //
-                                          2, -1, 3, -1, 6, -1, 7, -1, 10, -1, 11, -1, 14, -1, 15, -1);
-  const __m256i words = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(load_128(block)), places);
+  const __m256i places = _mm256_setr_epi8(0, 4, -1, -1, 1, 5, -1, -1, 8, 12, -1, -1, 9, 13, -1, -1,  //
+                                          2, 6, -1, -1, 3, 7, -1, -1, 10, 14, -1, -1, 11, 15, -1, -1);
+  const __m256i bytes = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(load_128(block)), places);
   const __m256i nibbles =
-      _mm256_and_si256(_mm256_or_si256(words, _mm256_slli_epi16(words, 4)), _mm256_set1_epi8(15));
+      _mm256_and_si256(_mm256_or_si256(bytes, _mm256_slli_epi32(bytes, 12)), _mm256_set1_epi8(15));
   const __m256i high_bytes = _mm256_shuffle_epi8(upper, nibbles);
   const __m256i low_bytes = _mm256_shuffle_epi8(lower, nibbles);
-  const __m256i first = _mm256_unpacklo_epi8(low_bytes, high_bytes);
-  const __m256i second = _mm256_unpackhi_epi8(low_bytes, high_bytes);
-  const __m256i none = _mm256_setzero_si256();
-  out[0] = from_bits(_mm256_unpacklo_epi16(none, first));
-  out[1] = from_bits(_mm256_unpackhi_epi16(none, first));
-  out[2] = from_bits(_mm256_unpacklo_epi16(none, second));
-  out[3] = from_bits(_mm256_unpackhi_epi16(none, second));
+  const __m256i first = _mm256_unpacklo_epi8(low_bytes, high_bytes);    // elements 0-7 and 8-15
+  const __m256i second = _mm256_unpackhi_epi8(low_bytes, high_bytes);  // elements 16-23 and 24-31
+  const __m256i upper_word = _mm256_set1_epi32(static_cast<int>(0xffff0000));
+  out[0] = from_bits(_mm256_slli_epi32(first, 16));
+  out[1] = from_bits(_mm256_and_si256(first, upper_word));
+  out[2] = from_bits(_mm256_slli_epi32(second, 16));
+  out[3] = from_bits(_mm256_and_si256(second, upper_word));
 }
 
 inline float sum_of_lanes(const Vec* parts) {

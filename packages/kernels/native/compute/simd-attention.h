@@ -53,19 +53,24 @@ inline void for_runs(const AttentionRow& row, const KvPages& kv, int64_t kv_head
 template <bool kBf16, int kHeads>
 inline void score_heads(const KvRun<kBf16>& keys, int64_t i, const float* q, int64_t head_dim, float* sums) {
   Step total[kHeads];
+  MOIETY_UNROLL
   for (int h = 0; h < kHeads; h++) total[h] = zero_step();
   int64_t d = 0;
   for (; d + kStep <= head_dim; d += kStep) {
     const Step key = keys.load(i, d);
+    MOIETY_UNROLL
     for (int h = 0; h < kHeads; h++) total[h] = fma(key, load_step(q + h * head_dim + d), total[h]);
   }
   if (d < head_dim) {
     const Step key = keys.load_rest(i, d, head_dim - d);
+    MOIETY_UNROLL
     for (int h = 0; h < kHeads; h++) total[h] = fma(key, load_first(q + h * head_dim + d, head_dim - d), total[h]);
   }
   if constexpr (kHeads % 4 == 0) {
+    MOIETY_UNROLL
     for (int h = 0; h < kHeads; h += 4) sum_four(total[h], total[h + 1], total[h + 2], total[h + 3], sums + h);
   } else {
+    MOIETY_UNROLL
     for (int h = 0; h < kHeads; h++) sums[h] = sum_of_step(total[h]);
   }
 }
@@ -76,6 +81,7 @@ inline void score_run(const KvRun<kBf16>& keys, const float* q, float scale, int
   for (int64_t i = 0; i < keys.count; i++) {
     float sums[kHeads];
     score_heads<kBf16, kHeads>(keys, i, q, head_dim, sums);
+    MOIETY_UNROLL
     for (int h = 0; h < kHeads; h++) scores[h * count + i] = sums[h] * scale;
   }
 }
@@ -87,17 +93,21 @@ inline void accumulate_run(const KvRun<kBf16>& values, const float* probabilitie
   int64_t d = 0;
   for (; d + kStep <= head_dim; d += kStep) {
     Step total[kHeads];
+    MOIETY_UNROLL
     for (int h = 0; h < kHeads; h++) total[h] = load_step(out + h * head_dim + d);
     for (int64_t i = 0; i < values.count; i++) {
       const Step value = values.load(i, d);
+      MOIETY_UNROLL
       for (int h = 0; h < kHeads; h++) {
         const Vec probability = broadcast(probabilities[h * count + i]);
         for (int p = 0; p < kParts; p++) total[h].part[p] = fma(probability, value.part[p], total[h].part[p]);
       }
     }
+    MOIETY_UNROLL
     for (int h = 0; h < kHeads; h++) store_step(out + h * head_dim + d, total[h]);
   }
   for (; d < head_dim; d++) {
+    MOIETY_UNROLL
     for (int h = 0; h < kHeads; h++) {
       float total = out[h * head_dim + d];
       for (int64_t i = 0; i < values.count; i++) {

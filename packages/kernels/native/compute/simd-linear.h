@@ -27,6 +27,7 @@ struct Mxfp4Weights {
   void steps(int64_t o, int64_t k, Step* out) const {
     Vec parts[kSteps * kParts];
     load_mxfp4(at(o, k), w.scales[o * (w.in / 32) + k / 32], parts);
+    MOIETY_UNROLL
     for (int s = 0; s < kSteps; s++) {
       for (int p = 0; p < kParts; p++) out[s].part[p] = parts[s * kParts + p];
     }
@@ -46,29 +47,39 @@ void stream_tile(const Weights& weights, ConstRows x, Rows y, int64_t row, int64
   constexpr int kSteps = Weights::kSteps;
   const int64_t in = weights.w.in;
   const float* rows[kRows];
+  MOIETY_UNROLL
   for (int r = 0; r < kRows; r++) rows[r] = x.data + (row + r) * x.stride;
   Step total[kRows][kOuts];
+  MOIETY_UNROLL
   for (int r = 0; r < kRows; r++) {
+    MOIETY_UNROLL
     for (int j = 0; j < kOuts; j++) total[r][j] = zero_step();
   }
   int64_t k = 0;
   for (; k + kSteps * kStep <= in; k += kSteps * kStep) {
+    MOIETY_UNROLL
     for (int j = 0; j < kOuts; j++) {
       __builtin_prefetch(weights.at(o + kOuts + j, k));
       Step w[kSteps];
       weights.steps(o + j, k, w);
+      MOIETY_UNROLL
       for (int s = 0; s < kSteps; s++) {
+        MOIETY_UNROLL
         for (int r = 0; r < kRows; r++) total[r][j] = fma(w[s], load_step(rows[r] + k + s * kStep), total[r][j]);
       }
     }
   }
   if (k < in) {
+    MOIETY_UNROLL
     for (int j = 0; j < kOuts; j++) {
       const Step w = weights.rest(o + j, k);
+      MOIETY_UNROLL
       for (int r = 0; r < kRows; r++) total[r][j] = fma(w, load_first(rows[r] + k, in - k), total[r][j]);
     }
   }
+  MOIETY_UNROLL
   for (int r = 0; r < kRows; r++) {
+    MOIETY_UNROLL
     for (int j = 0; j < kOuts; j++) {
       finish(weights, sum_of_step(total[r][j]), o + j, y.data + (row + r) * y.stride, round);
     }
@@ -94,7 +105,7 @@ void stream(const Weights& weights, ConstRows x, Rows y, int64_t begin, int64_t 
 
 constexpr int64_t kStreamedRows = 4;
 
-constexpr int64_t kPanelRows = 128;
+constexpr int64_t kPanelRows = 64;
 constexpr int64_t kPanelOuts = 4 * kTileOuts;  // a multiple of 4: sum_four takes four totals
 constexpr int64_t kPanelDepth = 320;
 
@@ -117,18 +128,25 @@ void multiply_tile(const float* x, int64_t stride, const float (*w)[kPanelDepth]
   for (int p = 0; p < kParts; p++) {
     const int lane = p * Vec::kLanes;
     Vec total[kRows][kOuts];
+    MOIETY_UNROLL
     for (int r = 0; r < kRows; r++) {
+      MOIETY_UNROLL
       for (int j = 0; j < kOuts; j++) total[r][j] = load(totals + r * kNextRow + j * kStep + lane);
     }
     for (int64_t k = lane; k < steps * kStep; k += kStep) {
       Vec weight[kOuts];
+      MOIETY_UNROLL
       for (int j = 0; j < kOuts; j++) weight[j] = load(&w[j][k]);
+      MOIETY_UNROLL
       for (int r = 0; r < kRows; r++) {
         const Vec value = load(x + r * stride + k);
+        MOIETY_UNROLL
         for (int j = 0; j < kOuts; j++) total[r][j] = fma(weight[j], value, total[r][j]);
       }
     }
+    MOIETY_UNROLL
     for (int r = 0; r < kRows; r++) {
+      MOIETY_UNROLL
       for (int j = 0; j < kOuts; j++) store(totals + r * kNextRow + j * kStep + lane, total[r][j]);
     }
   }

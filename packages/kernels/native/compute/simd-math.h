@@ -19,6 +19,13 @@
 
 #include "compute.h"
 
+// Before a loop with constant bounds over registers: left rolled, it would keep them in memory.
+#if defined(__clang__)
+#define MOIETY_UNROLL _Pragma("unroll")
+#else
+#define MOIETY_UNROLL _Pragma("GCC unroll 16")
+#endif
+
 namespace moiety {
 namespace {
 
