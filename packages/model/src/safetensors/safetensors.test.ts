@@ -105,7 +105,7 @@ describe("readSafetensorsHeader", () => {
   it("says which file does not exist", async () => {
     await expect(readSafetensorsHeader(path("gone.safetensors"))).rejects.toMatchObject({
       code: "NOT_FOUND",
-      message: /gone\.safetensors/,
+      message: expect.stringMatching(/gone\.safetensors/),
     });
   });
 });
@@ -166,13 +166,16 @@ describe("readSafetensorsSet", () => {
     await write({ a }, 12, second);
     await expect(readSafetensorsSet(directory)).rejects.toMatchObject({
       code: "INVALID_ARGUMENT",
-      message: /tensor a: another file/,
+      message: expect.stringMatching(/tensor a: another file/),
     });
   });
 
   it("refuses a directory without weights", async () => {
     await rm(path(first));
     await rm(path(second));
-    await expect(readSafetensorsSet(directory)).rejects.toMatchObject({ code: "NOT_FOUND", message: /neither/ });
+    await expect(readSafetensorsSet(directory)).rejects.toMatchObject({
+      code: "NOT_FOUND",
+      message: expect.stringMatching(/neither/),
+    });
   });
 });

@@ -73,9 +73,12 @@ describe("encode", () => {
     const small = createTokenizer(json, { limits: { maxCharacters: 10, maxTokens: 4 } });
     await expect(small.encode("x".repeat(11), USER)).rejects.toMatchObject({
       code: "INVALID_ARGUMENT",
-      message: /11 characters/,
+      message: expect.stringMatching(/11 characters/),
     });
-    await expect(small.encode("\0".repeat(5), USER)).rejects.toMatchObject({ code: "INVALID_ARGUMENT", message: /5 tokens/ });
+    await expect(small.encode("\0".repeat(5), USER)).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+      message: expect.stringMatching(/5 tokens/),
+    });
     expect(await small.encode("\0".repeat(4), USER)).toHaveLength(4);
   });
 
