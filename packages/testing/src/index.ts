@@ -1,1 +1,11 @@
-export {};
+export * from "./cluster/cluster.js";
+export * from "./golden/compare.js";
+export * from "./golden/fixtures.js";
+export * from "./golden/safetensors.js";
+export * from "./processes/free-port.js";
+export * from "./processes/managed-process.js";
+export * from "./processes/output-tail.js";
+export * from "./processes/redis.js";
+export * from "./processes/service.js";
+export * from "./processes/wait-until.js";
+export * from "./sse/sse-stream.js";
