@@ -1,6 +1,6 @@
 import type { RopeConfig } from "@moiety/model";
 import { loadAddon } from "./addon.js";
-import type { KernelLevel } from "./types.js";
+import type { KernelLevel, Sample, SampleRow } from "./types.js";
 
 export interface RopeTables {
   /** `[headDim/2]` radians per position. */
@@ -57,6 +57,8 @@ export interface Primitives {
     readonly headDim: number;
     readonly window: number;
   }): Float32Array;
+  /** One draw from `logits [vocab]`; `row.row` is 0. Throws where an engine gives an Error as the row's result. */
+  sample(spec: { readonly logits: Float32Array; readonly row: SampleRow }): Sample;
 }
 
 /** The addon's functions: the same, with the level first. */
@@ -80,6 +82,7 @@ export function openPrimitives(level: KernelLevel): Primitives {
     linearMxfp4,
     dequantiseMxfp4: (spec) => dequantise(linearMxfp4, spec),
     attention: (spec) => native.attention(level, spec),
+    sample: (spec) => native.sample(level, spec),
   };
 }
 

@@ -33,7 +33,8 @@ const GREEDY: SamplingParams = {
 function largestDifference(actual: ArrayLike<number>, golden: ArrayLike<number>): number {
   expect(actual.length).toBe(golden.length);
   let largest = 0;
-  for (let i = 0; i < golden.length; i++) largest = Math.max(largest, Math.abs((actual[i] ?? Number.NaN) - (golden[i] ?? Number.NaN)));
+  for (let i = 0; i < golden.length; i++)
+    largest = Math.max(largest, Math.abs((actual[i] ?? Number.NaN) - (golden[i] ?? Number.NaN)));
   return largest;
 }
 
@@ -57,41 +58,47 @@ describe.each(runs)("checkpoint $checkpoint at level $level", ({ level, checkpoi
   });
   afterAll(() => kernels.close());
 
-  it.each(cases.filter((golden) => golden.checkpoint === checkpoint.charAt(0)))("computes what the reference does: $name", async (golden) => {
-    const model = await opened;
-    const expected = readGolden(`golden/${golden.name}.safetensors`);
-    const { hiddenSize, expertsPerToken } = model.checkpoint.config;
-    const rows = golden.tokens.length;
-    const experts = expected.i32("router_idx");
-    let batch = await model.forward([{ layout: LAYOUT, positionStart: 0, tokens: golden.tokens }], (state, layer) => {
-      const last = state.residual.subarray((rows - 1) * hiddenSize);
-      const residual = expected.f32("resid_last").subarray(layer * hiddenSize, (layer + 1) * hiddenSize);
-      const scale = Math.max(...residual.map(Math.abs));
-      expect(largestDifference(last, residual)).toBeLessThan(1e-3 * scale);
-      for (let row = 0; row < rows; row++) {
-        const chosen = Array.from(state.expertIds.subarray(row * expertsPerToken, (row + 1) * expertsPerToken));
-        const at = (layer * rows + row) * expertsPerToken;
-        expect(chosen.sort()).toEqual(Array.from(experts.subarray(at, at + expertsPerToken)).sort());
-      }
-    });
-    const logits = await model.attention.logits(batch, Int32Array.of(rows - 1));
-    expect(largestDifference(logits, expected.f32("logits_last"))).toBeLessThan(1e-3);
-    const all = await model.attention.logits(batch, Int32Array.from({ length: rows }, (_, row) => row));
-    const vocab = model.checkpoint.config.vocabSize;
-    const best = Array.from({ length: rows }, (_, row) => {
-      const of = all.subarray(row * vocab, (row + 1) * vocab);
-      return of.indexOf(Math.max(...of));
-    });
-    expect(best).toEqual(Array.from(expected.i32("argmax")));
+  it.each(cases.filter((golden) => golden.checkpoint === checkpoint.charAt(0)))(
+    "computes what the reference does: $name",
+    async (golden) => {
+      const model = await opened;
+      const expected = readGolden(`golden/${golden.name}.safetensors`);
+      const { hiddenSize, expertsPerToken } = model.checkpoint.config;
+      const rows = golden.tokens.length;
+      const experts = expected.i32("router_idx");
+      let batch = await model.forward([{ layout: LAYOUT, positionStart: 0, tokens: golden.tokens }], (state, layer) => {
+        const last = state.residual.subarray((rows - 1) * hiddenSize);
+        const residual = expected.f32("resid_last").subarray(layer * hiddenSize, (layer + 1) * hiddenSize);
+        const scale = Math.max(...residual.map(Math.abs));
+        expect(largestDifference(last, residual)).toBeLessThan(1e-3 * scale);
+        for (let row = 0; row < rows; row++) {
+          const chosen = Array.from(state.expertIds.subarray(row * expertsPerToken, (row + 1) * expertsPerToken));
+          const at = (layer * rows + row) * expertsPerToken;
+          expect(chosen.sort()).toEqual(Array.from(experts.subarray(at, at + expertsPerToken)).sort());
+        }
+      });
+      const logits = await model.attention.logits(batch, Int32Array.of(rows - 1));
+      expect(largestDifference(logits, expected.f32("logits_last"))).toBeLessThan(1e-3);
+      const all = await model.attention.logits(
+        batch,
+        Int32Array.from({ length: rows }, (_, row) => row),
+      );
+      const vocab = model.checkpoint.config.vocabSize;
+      const best = Array.from({ length: rows }, (_, row) => {
+        const of = all.subarray(row * vocab, (row + 1) * vocab);
+        return of.indexOf(Math.max(...of));
+      });
+      expect(best).toEqual(Array.from(expected.i32("argmax")));
 
-    const generated: number[] = [];
-    for (let index = 0; index < golden.greedy.length; index++) {
-      const token = await greedy(model, batch, index);
-      generated.push(token);
+      const generated: number[] = [];
+      for (let index = 0; index < golden.greedy.length; index++) {
+        const token = await greedy(model, batch, index);
+        generated.push(token);
+        batch.release();
+        batch = await model.forward([{ layout: LAYOUT, positionStart: rows + index, tokens: [token] }]);
+      }
       batch.release();
-      batch = await model.forward([{ layout: LAYOUT, positionStart: rows + index, tokens: [token] }]);
-    }
-    batch.release();
-    expect(generated).toEqual(golden.greedy);
-  });
+      expect(generated).toEqual(golden.greedy);
+    },
+  );
 });

@@ -8,7 +8,8 @@ const unit = readGolden("unit/unit.safetensors");
 function largestDifference(actual: ArrayLike<number>, golden: ArrayLike<number>): number {
   expect(actual.length).toBe(golden.length);
   let largest = 0;
-  for (let i = 0; i < golden.length; i++) largest = Math.max(largest, Math.abs((actual[i] ?? Number.NaN) - (golden[i] ?? Number.NaN)));
+  for (let i = 0; i < golden.length; i++)
+    largest = Math.max(largest, Math.abs((actual[i] ?? Number.NaN) - (golden[i] ?? Number.NaN)));
   return largest;
 }
 
@@ -98,7 +99,9 @@ describe.each(availableLevels())("the reference's small functions at level %s", 
     // The fixture's sinks are no bf16 numbers: plain arithmetic is compared with the fixture, and the kernel with it.
     expect(largestDifference(plainAttention({ ...shape, sinks }), unit.f32(`attn.window${window}.out`))).toBeLessThan(5e-6);
     const rounded = sinks.map((sink) => fromBf16(toBf16(sink)));
-    expect(largestDifference(primitives.attention({ ...shape, sinks }), plainAttention({ ...shape, sinks: rounded }))).toBeLessThan(5e-6);
+    expect(
+      largestDifference(primitives.attention({ ...shape, sinks }), plainAttention({ ...shape, sinks: rounded })),
+    ).toBeLessThan(5e-6);
   });
 
   it("multiplies by bf16 weights of odd sizes as plain arithmetic does", () => {

@@ -101,6 +101,7 @@ void AttentionEngine::attend(Team& team, Batch& batch, int64_t layer_index) {
   const Layer& layer = layers_[static_cast<size_t>(layer_index)];
   thread_floats_.set_threads(team.threads());
   if (layer_index == 0) embed(team, batch);
+  if (batch.cos.empty()) failed_precondition(format("attend: layer %lld of a batch that has not been through layer 0", static_cast<long long>(layer_index)));
   project(team, batch, layer);
   write_kv(team, batch, layer);
   attend_rows(team, batch, layer);

@@ -1,3 +1,4 @@
+#include "binding-sampling.h"
 #include "bindings.h"
 #include "values.h"
 
@@ -67,81 +68,13 @@ class SampleRows : public BatchOperation {
   void compute(Team& team) override { outcomes_ = engine().sample(team, batch(), requests); }
   Napi::Value result(Napi::Env env) override {
     const auto samples = Napi::Array::New(env, outcomes_.size());
-    for (size_t i = 0; i < outcomes_.size(); ++i) samples.Set(static_cast<uint32_t>(i), sample(env, outcomes_[i]));
+    for (size_t i = 0; i < outcomes_.size(); ++i) samples.Set(static_cast<uint32_t>(i), make_sample(env, *host_, outcomes_[i]));
     return samples;
   }
 
  private:
-  Napi::Value sample(Napi::Env env, const SampleOutcome& outcome) const {
-    if (outcome.fault_code != nullptr) return host_->error(env, outcome.fault_code, outcome.fault_message);
-    const auto object = Napi::Object::New(env);
-    object.Set("token", outcome.token);
-    if (!outcome.has_logprob) return object;
-    object.Set("logprob", outcome.logprob);
-    const auto top = Napi::Array::New(env, outcome.top.size());
-    for (size_t i = 0; i < outcome.top.size(); ++i) {
-      const auto entry = Napi::Object::New(env);
-      entry.Set("token", outcome.top[i].token);
-      entry.Set("logprob", outcome.top[i].logprob);
-      top.Set(static_cast<uint32_t>(i), entry);
-    }
-    object.Set("top", top);
-    return object;
-  }
-
   std::vector<SampleOutcome> outcomes_;
 };
-
-int32_t read_row(const Field& field, int64_t row, int64_t rows) {
-  if (row < 0 || row >= rows) {
-    invalid_argument(format("%s is %lld; the batch has %lld rows", field.name.c_str(), static_cast<long long>(row), static_cast<long long>(rows)));
-  }
-  return static_cast<int32_t>(row);
-}
-
-SamplingParams read_params(const Field& params) {
-  return {params.get("temperature").number(),       params.get("topK").integer(),
-          params.get("topP").number(),              params.get("minP").number(),
-          params.get("repetitionPenalty").number(), params.get("presencePenalty").number(),
-          params.get("frequencyPenalty").number(),  params.get("seed").uint64()};
-}
-
-template <class T>
-Span<T> keep_span(Operation& operation, const TypedSpan<T>& span) {
-  operation.keep(span.owner);
-  return {span.data, span.count};
-}
-
-// Arrays are referenced, not copied: a prompt may be long.
-SampleRequest read_request(const Field& field, Operation& operation, int64_t rows) {
-  SampleRequest request{};
-  request.row = read_row(field.get("row"), field.get("row").integer(), rows);
-  request.params = read_params(field.get("params"));
-  const int64_t counter = field.get("counter").integer();
-  if (counter < 0) invalid_argument(format("%s.counter must not be negative", field.name.c_str()));
-  request.counter = static_cast<uint64_t>(counter);
-  const SamplingParams& params = request.params;
-  const bool repeats = params.repetition_penalty != 1.0;
-  const bool penalised = repeats || params.presence_penalty != 0.0 || params.frequency_penalty != 0.0;
-  const Field prompt = field.get("promptTokens");
-  const Field output = field.get("outputTokens");
-  if (repeats && !prompt.absent()) request.prompt_tokens = keep_span(operation, read_i32(prompt));
-  if (penalised && !output.absent()) request.output_tokens = keep_span(operation, read_i32(output));
-  const Field bias = field.get("bias");
-  if (!bias.absent()) {
-    request.bias_ids = keep_span(operation, read_i32(bias.get("ids")));
-    request.bias_values = keep_span(operation, read_f32(bias.get("values")));
-  }
-  const Field allowed = field.get("allowed");
-  if (!allowed.absent()) {
-    request.allowed = keep_span(operation, read_u32(allowed));
-    if (request.allowed.count == 0) invalid_argument(format("%s is empty", allowed.name.c_str()));
-  }
-  const Field top = field.get("topLogprobs");
-  request.top_logprobs = top.absent() ? -1 : top.integer();
-  if (!top.absent() && request.top_logprobs < 0) invalid_argument(format("%s must not be negative", top.name.c_str()));
-  return request;
-}
 
 // Where each (row, choice) lies; every one exactly once.
 ExpertRowPointers read_parts(const Field& parts, Operation& operation, const AttentionEngine& engine, int64_t rows) {
@@ -265,7 +198,8 @@ Napi::Value AttentionEngineObject::sample(const Napi::CallbackInfo& info) {
     const auto state = batch(info[0]);
     auto operation = std::make_unique<SampleRows>(env, host_, engine(), state);
     for (const Field& row : Field{info[1], "rows"}.elements()) {
-      operation->requests.push_back(read_request(row, *operation, state->batch.rows()));
+      const auto keep = [&](Napi::Object owner) { operation->keep(owner); };
+      operation->requests.push_back(read_request(row, state->batch.rows(), keep));
       check_params(operation->requests.back(), operation->requests.size() - 1, engine()->shape().vocab);
     }
     return BatchOperation::queue(env, *host_, std::move(operation));

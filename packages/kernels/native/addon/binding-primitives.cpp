@@ -2,6 +2,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "binding-sampling.h"
 #include "bindings.h"
 #include "rope.h"
 #include "values.h"
@@ -172,6 +173,20 @@ Napi::Value attention(const Napi::CallbackInfo& info) {
   });
 }
 
+// {logits, row: SampleRow} -> Sample; a fault throws.
+Napi::Value sample(const Napi::CallbackInfo& info) {
+  return plain(info, [](Napi::Env env, const KernelTable& kernels, const Field& spec) -> Napi::Value {
+    const auto logits = read_f32(spec.get("logits"));
+    const SampleRequest request = read_request(spec.get("row"), 1, [](Napi::Object) {});
+    check_params(request, 0, logits.count);
+    check_tokens(request, logits.count);
+    std::vector<float> copy(logits.data, logits.data + logits.count);
+    const SampleOutcome outcome = sample_row(kernels, copy.data(), logits.count, request);
+    if (outcome.fault_code != nullptr) throw Fault(outcome.fault_code, outcome.fault_message);
+    return make_sample(env, outcome);
+  });
+}
+
 }  // namespace
 
 void define_primitives(Napi::Env env, Napi::Object exports) {
@@ -183,6 +198,7 @@ void define_primitives(Napi::Env env, Napi::Object exports) {
   primitives.Set("linearBf16", Napi::Function::New(env, linear_bf16, "linearBf16"));
   primitives.Set("linearMxfp4", Napi::Function::New(env, linear_mxfp4, "linearMxfp4"));
   primitives.Set("attention", Napi::Function::New(env, attention, "attention"));
+  primitives.Set("sample", Napi::Function::New(env, sample, "sample"));
   exports.Set("primitives", primitives);
 }
 
