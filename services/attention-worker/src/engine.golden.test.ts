@@ -105,7 +105,11 @@ describe("Engine on real kernels", () => {
   });
 
   it("scores a prompt with the same log-probabilities, whatever the chunks", async () => {
-    const request = { id: "scored", prompt: manyRequests(20)[19]?.prompt ?? [], params: { maxTokens: 1, topLogprobs: 3, promptLogprobs: true } };
+    const request = {
+      id: "scored",
+      prompt: manyRequests(20)[19]?.prompt ?? [],
+      params: { maxTokens: 1, topLogprobs: 3, promptLogprobs: true },
+    };
     const [whole] = await serve(await open({ prefillChunkTokens: 256 }), [request]);
     const [cut] = await serve(await open({ prefillChunkTokens: 5 }), [request]);
     expect(whole?.promptLogprobs?.length).toBe(request.prompt.length);

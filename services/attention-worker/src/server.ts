@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { basename } from "node:path";
-import { AppError, type Clock, parseWorkerId, systemClock, type WorkerId } from "@moiety/core";
+import { AppError, type Clock, invariant, parseWorkerId, systemClock, type WorkerId } from "@moiety/core";
 import { createRequestConsumer, type RequestConsumer } from "@moiety/queue";
 import { ControlClient, createRegistry, type Logger, type ProcessServer, startProcessServer } from "@moiety/runtime";
 import type { AttentionWorkerConfig } from "./config.js";
@@ -172,12 +172,13 @@ interface ExpertsOptions {
   onBroken(error: AppError): void;
 }
 
+/** With its own experts a worker needs nothing from a router, and tells it nothing. */
 async function openExperts(options: ExpertsOptions): Promise<{ pool: ExpertPool; control: ControlClient | undefined }> {
   const { config, model, workerId } = options;
   if (config.MOIETY_COLOCATED) {
     const { pool, loaded } = openLocalExperts(model);
     loaded.catch((error: unknown) => options.onBroken(AppError.from(error)));
-    return { pool, control: joinRouter(options, config.MOIETY_LISTEN_ADDRESS) };
+    return { pool, control: undefined };
   }
   const pool = await RemoteExpertPool.start({
     selfId: workerId,
@@ -187,7 +188,7 @@ async function openExperts(options: ExpertsOptions): Promise<{ pool: ExpertPool;
     observer: logged(options.observer, options.logger),
   });
   const control = joinRouter(options, pool.address);
-  control?.onPlacement((table) => pool.updatePlacement(table));
+  control.onPlacement((table) => pool.updatePlacement(table));
   return { pool, control };
 }
 
@@ -200,10 +201,11 @@ function advertised(config: AttentionWorkerConfig, port: number): string {
   return /:\d+$/.test(address) ? address : `${address}:${port}`;
 }
 
-function joinRouter({ config, logger, workerId, model }: ExpertsOptions, address: string): ControlClient | undefined {
-  if (config.MOIETY_ROUTER_ADDRESS === undefined) return undefined;
+function joinRouter({ config, logger, workerId, model }: ExpertsOptions, address: string): ControlClient {
+  const { MOIETY_ROUTER_ADDRESS: routerAddress } = config;
+  invariant(routerAddress !== undefined, "the schema requires a router's address");
   const control: ControlClient = new ControlClient({
-    routerAddress: config.MOIETY_ROUTER_ADDRESS,
+    routerAddress,
     worker: { workerId, incarnation: randomUUID(), kind: "attention", address, model: model.identity, capacitySlots: 0 },
     status: () => ({
       readyEpoch: control.active?.epoch ?? 0,
