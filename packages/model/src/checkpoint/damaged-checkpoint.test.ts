@@ -79,7 +79,7 @@ describe("openCheckpoint on damaged copies", () => {
           seen.add(await expectSameOrRefused(directory, expected));
         },
       ),
-      { numRuns: 500 },
+      { numRuns: 300 },
     );
     expect([...seen].sort()).toEqual(["opened", "refused"]);
   });
