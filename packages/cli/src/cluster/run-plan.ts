@@ -1,0 +1,110 @@
+import { join } from "node:path";
+import { invariant } from "@moiety/core";
+import type { ClusterOptions } from "./cluster-options.js";
+
+export const SERVICES = ["gateway", "router", "attention-worker", "expert-worker"] as const;
+export type Service = (typeof SERVICES)[number];
+
+/** One process of a cluster. */
+export interface ProcessPlan {
+  /** Unique in the cluster: the name of its log, and the worker's id. */
+  readonly name: string;
+  readonly kind: "redis" | Service;
+  /** Arguments: of redis-server, or of the `moiety` command. */
+  readonly given: readonly string[];
+  /** What is added to the environment of `moiety up`. */
+  readonly environment: Readonly<Record<string, string>>;
+  /** The port at which it says whether it is ready: over HTTP, or for Redis in its own protocol. */
+  readonly readyPort: number;
+}
+
+export interface ClusterPlan {
+  /** Present when a private Redis is started. */
+  readonly redis?: ProcessPlan;
+  readonly services: readonly ProcessPlan[];
+  readonly redisUrl: string;
+}
+
+const LOOPBACK = "127.0.0.1";
+
+/** Which processes stop together, first to last: those that take work first, and Redis when nobody needs it any more. */
+export const STOP_ORDER: readonly ProcessPlan["kind"][] = ["gateway", "attention-worker", "expert-worker", "router", "redis"];
+
+/** How many ports of the loopback interface a cluster needs. */
+export function portsNeeded(options: ClusterOptions): number {
+  const redis = options.redisUrl === undefined ? 1 : 0;
+  const router = options.colocated ? 0 : 2;
+  return redis + router + 2 * (options.experts + options.attention);
+}
+
+/** Every process of a cluster, with its configuration. `ports` are free ones of the loopback interface. */
+export function planCluster(options: ClusterOptions, ports: readonly number[]): ClusterPlan {
+  const free = ports.values();
+  const nextPort = () => {
+    const next = free.next();
+    invariant(next.done !== true, "portsNeeded counts every port");
+    return next.value;
+  };
+  const redis = options.redisUrl === undefined ? planRedis(options, nextPort()) : undefined;
+  const redisUrl = options.redisUrl ?? `redis://${LOOPBACK}:${redis?.readyPort}`;
+  const shared = sharedEnvironment(options, redisUrl);
+  const service = (kind: Service, name: string, environment: Readonly<Record<string, string>>): ProcessPlan => {
+    const httpPort = environment["MOIETY_HTTP_PORT"] ?? String(nextPort());
+    const own = { MOIETY_HTTP_HOST: LOOPBACK, ...environment, MOIETY_HTTP_PORT: httpPort };
+    return { name, kind, given: ["serve", kind], environment: { ...shared, ...own }, readyPort: Number(httpPort) };
+  };
+  const routerAddress = options.colocated ? undefined : `${LOOPBACK}:${nextPort()}`;
+  const worker = (kind: "attention-worker" | "expert-worker", name: string) =>
+    service(kind, name, {
+      MOIETY_WORKER_ID: name,
+      MOIETY_LISTEN_ADDRESS: `${LOOPBACK}:${nextPort()}`,
+      MOIETY_THREADS: String(options.threads),
+      MOIETY_COLOCATED: String(options.colocated),
+      ...(routerAddress === undefined ? {} : { MOIETY_ROUTER_ADDRESS: routerAddress }),
+    });
+  const services: ProcessPlan[] = [];
+  if (routerAddress !== undefined) services.push(service("router", "router", routerEnvironment(options, routerAddress)));
+  for (let index = 0; index < options.experts; index++) services.push(worker("expert-worker", `expert-${index}`));
+  for (let index = 0; index < options.attention; index++) services.push(worker("attention-worker", `attention-${index}`));
+  services.push(service("gateway", "gateway", gatewayEnvironment(options)));
+  return { ...(redis === undefined ? {} : { redis }), services, redisUrl };
+}
+
+function sharedEnvironment(options: ClusterOptions, redisUrl: string): Readonly<Record<string, string>> {
+  return {
+    MOIETY_MODEL: options.model,
+    MOIETY_CHECKPOINT: options.model,
+    MOIETY_MODEL_ID: options.modelName,
+    MOIETY_MODEL_NAME: options.modelName,
+    MOIETY_REDIS_URL: redisUrl,
+    ...(options.activation === undefined ? {} : { MOIETY_ACTIVATION: options.activation }),
+    ...(options.kernelLevel === undefined ? {} : { MOIETY_KERNEL_LEVEL: options.kernelLevel }),
+  };
+}
+
+function routerEnvironment(options: ClusterOptions, address: string): Readonly<Record<string, string>> {
+  return {
+    MOIETY_LISTEN_ADDRESS: address,
+    MOIETY_MIN_EXPERT_WORKERS: String(options.experts),
+    MOIETY_REPLICAS: String(options.replicas),
+  };
+}
+
+function gatewayEnvironment(options: ClusterOptions): Readonly<Record<string, string>> {
+  return { MOIETY_HTTP_HOST: options.host, MOIETY_HTTP_PORT: String(options.port) };
+}
+
+function planRedis(options: ClusterOptions, port: number): ProcessPlan {
+  const settings = {
+    port: String(port),
+    bind: LOOPBACK,
+    dir: join(options.dataDir, "redis-data"),
+    appendonly: "yes",
+    appendfsync: "everysec",
+    save: "",
+    "maxmemory-policy": "noeviction",
+    daemonize: "no",
+  };
+  const given = Object.entries(settings).flatMap(([key, value]) => [`--${key}`, value]);
+  return { name: "redis", kind: "redis", given, environment: {}, readyPort: port };
+}

@@ -1,0 +1,33 @@
+import { relative } from "node:path";
+import type { ClusterOptions } from "../cluster/cluster-options.js";
+
+export interface WelcomeFacts {
+  readonly options: ClusterOptions;
+  /** How long the start took. */
+  readonly seconds: number;
+  readonly logDir: string;
+  /** Whether clients need a key. */
+  readonly hasKeys: boolean;
+}
+
+/** What to do with a cluster that is ready. */
+export function welcome({ options, seconds, logDir, hasKeys }: WelcomeFacts): string {
+  const host = options.host === "0.0.0.0" || options.host === "::" ? "127.0.0.1" : options.host;
+  const base = `http://${host}:${options.port}`;
+  const key = hasKeys ? ` -H "Authorization: Bearer $KEY"` : "";
+  const body = JSON.stringify({ model: options.modelName, prompt: "Once upon a time", max_tokens: 32, stream: true });
+  return [
+    "",
+    `Moiety is ready (${seconds.toFixed(1)} s): ${base}/v1 serves ${options.modelName}`,
+    "",
+    `  curl -N ${base}/v1/completions -H "Content-Type: application/json"${key} -d ${shellQuote(body)}`,
+    "",
+    `  chat: npx moiety chat --url ${base}`,
+    `  logs: ${relative(process.cwd(), logDir) || "."}/<process>.log    stop: Ctrl-C`,
+    "",
+  ].join("\n");
+}
+
+function shellQuote(text: string): string {
+  return `'${text.replaceAll("'", "'\\''")}'`;
+}

@@ -1,0 +1,57 @@
+import { InvalidArgumentError, Option } from "commander";
+
+/** Parses an option that is an integer between two bounds, inclusive. */
+export function integerBetween(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (/^\d+$/.test(text) && value >= min && value <= max) return value;
+    throw new InvalidArgumentError(`Expected an integer from ${min} to ${max}.`);
+  };
+}
+
+/** Parses an option that is a number between two bounds, inclusive. */
+export function numberBetween(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (text.trim() !== "" && value >= min && value <= max) return value;
+    throw new InvalidArgumentError(`Expected a number from ${min} to ${max}.`);
+  };
+}
+
+/** Parses an http or https URL, and drops a slash at its end. */
+export function httpUrl(text: string): string {
+  if (/^https?:\/\//.test(text) && URL.canParse(text)) return text.replace(/\/+$/, "");
+  throw new InvalidArgumentError("Expected a URL that begins with http:// or https://.");
+}
+
+/** Parses a number of bytes, such as 512, 4MiB or 2GB. */
+export function byteCount(text: string): number {
+  const [, digits, unit = ""] = /^(\d+)\s*([a-zA-Z]*)$/.exec(text) ?? [];
+  const factor = UNITS.get(unit.toLowerCase());
+  const value = Number(digits) * (factor ?? Number.NaN);
+  if (Number.isSafeInteger(value) && value > 0) return value;
+  throw new InvalidArgumentError("Expected a number of bytes such as 1000000, 512MiB or 5GB.");
+}
+
+const UNITS: ReadonlyMap<string, number> = new Map([
+  ["", 1],
+  ["b", 1],
+  ["kb", 1e3],
+  ["mb", 1e6],
+  ["gb", 1e9],
+  ["tb", 1e12],
+  ["kib", 2 ** 10],
+  ["mib", 2 ** 20],
+  ["gib", 2 ** 30],
+  ["tib", 2 ** 40],
+]);
+
+export const activationOption = () =>
+  new Option("--activation <type>", "number format of activations; default: bf16")
+    .env("MOIETY_ACTIVATION")
+    .choices(["f32", "bf16"]);
+
+export const kernelLevelOption = () =>
+  new Option("--kernel-level <level>", "instruction set; default: the best of this CPU")
+    .env("MOIETY_KERNEL_LEVEL")
+    .choices(["scalar", "avx2", "avx512", "neon"]);
