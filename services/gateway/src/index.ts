@@ -1,1 +1,3 @@
-export {};
+export { type GatewayConfig, gatewayConfigSchema } from "./config.js";
+export { main, serveGateway } from "./main.js";
+export { type Gateway, type GatewayOptions, startGateway } from "./server.js";

@@ -1,0 +1,42 @@
+import type { Clock } from "@moiety/core";
+import { HarmonyError, renderConversation } from "@moiety/harmony";
+import type { Tokenizer } from "@moiety/model";
+import type { ServedModel } from "../model/served-model.js";
+import type { ChatRequest } from "../openai/chat-request.js";
+import { invalidField } from "../openai/errors.js";
+import { toConversation } from "./conversation.js";
+
+/** The tokens that a chat becomes. @throws AppError INVALID_ARGUMENT naming the field at fault. */
+export async function chatPrompt(body: ChatRequest, model: ServedModel, clock: Clock): Promise<Int32Array> {
+  const { tokenizer } = model;
+  if (!tokenizer) throw invalidField("messages", "this model has no tokenizer: send token ids to /v1/completions");
+  return model.harmony ? harmonyPrompt(body, tokenizer, clock) : tokenizer.encode(plainTemplate(body), { allowSpecial: false });
+}
+
+async function harmonyPrompt(body: ChatRequest, tokenizer: Tokenizer, clock: Clock): Promise<Int32Array> {
+  const conversation = toConversation(body.messages, {
+    currentDate: new Date(clock.nowMs()).toISOString().slice(0, 10),
+    ...(body.reasoning_effort ? { reasoningEffort: body.reasoning_effort } : {}),
+  });
+  const tokens: number[] = [];
+  for (const segment of rendered(conversation)) {
+    if ("text" in segment) for (const token of await tokenizer.encode(segment.text, { allowSpecial: false })) tokens.push(token);
+    else tokens.push(tokenizer.specialTokens.get(segment.special) ?? 0);
+  }
+  return Int32Array.from(tokens);
+}
+
+function rendered(conversation: Parameters<typeof renderConversation>[0]): ReturnType<typeof renderConversation> {
+  try {
+    return renderConversation(conversation);
+  } catch (error) {
+    if (error instanceof HarmonyError) throw invalidField("messages", error.message);
+    throw error;
+  }
+}
+
+/** For checkpoints whose tokenizer has no markup: each message after its role. */
+function plainTemplate(body: ChatRequest): string {
+  const lines = body.messages.map((message) => `${message.role}: ${message.content ?? ""}\n\n`);
+  return `${lines.join("")}assistant:`;
+}

@@ -1,0 +1,43 @@
+import { env, processConfigShape } from "@moiety/runtime";
+import { z } from "zod";
+
+/** Everything that a gateway can be told. */
+export const gatewayConfigSchema = z.object({
+  ...processConfigShape,
+  MOIETY_HTTP_PORT: env
+    .integer({ min: 0, max: 65_535, fallback: 8080 })
+    .describe("port of the API, /health, /ready and /metrics"),
+  MOIETY_GATEWAY_ID: env.text("gateway").describe("name of this process in logs and metrics"),
+  MOIETY_CHECKPOINT: env.text().describe("folder of the checkpoint; only its config.json and tokenizer.json are read"),
+  MOIETY_MODEL_NAME: z.string().min(1).optional().describe("name of the model in the API; default: the checkpoint folder's name"),
+  MOIETY_REDIS_URL: env.text("redis://127.0.0.1:6379").describe("Redis that holds the queue and the token logs"),
+  MOIETY_QUEUE_PREFIX: env.text("moiety").describe("keeps clusters apart that share a Redis"),
+  MOIETY_MAX_REQUESTS: env
+    .integer({ min: 1, max: 1_000_000, fallback: 4_096 })
+    .describe("requests that may wait or be served at once, over all gateways; more are answered with 429"),
+  MOIETY_MAX_STREAMS: env
+    .integer({ min: 1, max: 100_000, fallback: 4_096 })
+    .describe("HTTP requests that this gateway serves at once; more are answered with 429"),
+  MOIETY_MAX_CHOICES: env
+    .integer({ min: 1, max: 1_024, fallback: 128 })
+    .describe("completions that one HTTP request may ask for: prompts times n"),
+  MOIETY_MAX_BODY_BYTES: env
+    .integer({ min: 1_024, max: 268_435_456, fallback: 8_388_608 })
+    .describe("longest body of an HTTP request"),
+  MOIETY_REQUEST_TIMEOUT_MS: env
+    .integer({ min: 1_000, max: 86_400_000, fallback: 1_800_000 })
+    .describe("a request that has not finished by then ends with an error"),
+  MOIETY_SSE_KEEP_ALIVE_MS: env
+    .integer({ min: 100, max: 600_000, fallback: 10_000 })
+    .describe("silence on a stream after which a comment is sent"),
+  MOIETY_SLOW_CLIENT_TIMEOUT_MS: env
+    .integer({ min: 100, max: 3_600_000, fallback: 60_000 })
+    .describe("how long a client may leave its stream unread before the request is cancelled"),
+  MOIETY_API_KEYS: z
+    .string()
+    .optional()
+    .describe("keys that clients must present, separated by commas: name:key, or key alone; the name is the tenant"),
+  MOIETY_API_KEYS_FILE: z.string().optional().describe("file with one key a line, like MOIETY_API_KEYS"),
+});
+
+export type GatewayConfig = z.output<typeof gatewayConfigSchema>;

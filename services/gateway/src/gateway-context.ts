@@ -1,0 +1,33 @@
+import type { Clock, TenantId } from "@moiety/core";
+import type { RequestProducer } from "@moiety/queue";
+import type { Logger } from "@moiety/runtime";
+import type { FastifyReply, FastifyRequest } from "fastify";
+import type { GatewayConfig } from "./config.js";
+import type { GatewayMetrics } from "./metrics.js";
+import type { ServedModel } from "./model/served-model.js";
+import type { TokenNames } from "./openai/logprobs.js";
+import type { Workers } from "./workers.js";
+
+/** What every route needs. */
+export interface GatewayContext {
+  readonly config: GatewayConfig;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: GatewayMetrics;
+  readonly model: ServedModel;
+  readonly names: TokenNames;
+  readonly producer: RequestProducer;
+  readonly workers: Workers;
+  /** The tenant that a request's key belongs to. */
+  readonly tenantOf: (request: FastifyRequest) => TenantId;
+}
+
+/** Aborts when the client is gone before it was answered. */
+export function clientSignal(reply: FastifyReply): AbortSignal {
+  const gone = new AbortController();
+  reply.raw.once("close", () => {
+    if (!reply.raw.writableFinished) gone.abort();
+  });
+  if (reply.raw.destroyed) gone.abort();
+  return gone.signal;
+}

@@ -1,0 +1,88 @@
+import { AppError, type RequestId } from "@moiety/core";
+import type { Finish, RequestProducer, RequestRecord } from "@moiety/queue";
+import { ChoiceAssembler, type ChoiceDelta, type ContentToken } from "./choice-assembler.js";
+import type { OutputReader } from "./output-reader.js";
+
+/** One completion that a client asked for: one request in the queue. */
+export interface ChoicePlan {
+  readonly index: number;
+  readonly record: RequestRecord;
+  readonly stops: readonly string[];
+  readonly createReader: () => OutputReader;
+}
+
+export interface ChoiceEnd {
+  readonly finishReason: "stop" | "length";
+  /** The stop string or stop token that ended it, when it was not the model's own end. */
+  readonly stopReason?: string | number;
+  readonly outputTokens: number;
+  readonly reasoningTokens: number;
+  readonly cachedTokens: number;
+  /** Absent when a stop string ended it: the worker was told to let go. */
+  readonly finish?: Finish;
+  readonly repairs: Readonly<Record<string, number>>;
+}
+
+export type ChoiceEvent =
+  | { readonly kind: "delta"; readonly index: number; readonly delta: ChoiceDelta }
+  | { readonly kind: "end"; readonly index: number; readonly delta: ChoiceDelta; readonly end: ChoiceEnd };
+
+/** A choice that is all there. */
+export interface WholeChoice extends Omit<ChoiceDelta, "tokens"> {
+  readonly index: number;
+  readonly tokens: readonly ContentToken[];
+  readonly end: ChoiceEnd;
+}
+
+export interface FollowChoiceOptions {
+  readonly producer: RequestProducer;
+  readonly signal: AbortSignal;
+  /** Cancels the request, in the background. */
+  readonly cancel: (id: RequestId) => void;
+}
+
+/** The error that a request's end reports. */
+export function errorOf(finish: Finish): AppError {
+  if (finish.reason === "cancelled") return new AppError("CANCELLED", "the request was cancelled");
+  const code = finish.error?.code === "DEADLINE_EXCEEDED" ? "DEADLINE_EXCEEDED" : (finish.error?.code ?? "INTERNAL");
+  const known = ["INVALID_ARGUMENT", "OUT_OF_RANGE", "DEADLINE_EXCEEDED", "UNAVAILABLE", "RESOURCE_EXHAUSTED", "ABORTED"];
+  return new AppError(
+    known.includes(code) ? (code as AppError["code"]) : "INTERNAL",
+    finish.error?.message ?? "generation failed",
+  );
+}
+
+/** Follows one choice to its end. Returns without an end only when the signal aborts. @throws AppError when generation failed. */
+export async function* followChoice(plan: ChoicePlan, options: FollowChoiceOptions): AsyncGenerator<ChoiceEvent> {
+  const { params, id } = plan.record;
+  const reader = plan.createReader();
+  const assembler = new ChoiceAssembler({ reader, stops: plan.stops, ...params });
+  const concluded = (finish: Finish | undefined): ChoiceEvent => {
+    const delta = assembler.end();
+    const { stop, outputTokens, reasoningTokens } = assembler;
+    const reason = stop ? "stop" : finish?.reason === "stop" ? "stop" : "length";
+    const end: ChoiceEnd = {
+      finishReason: reason,
+      ...(stop ? { stopReason: stop.reason } : {}),
+      outputTokens,
+      reasoningTokens,
+      cachedTokens: finish?.cachedTokens ?? 0,
+      ...(finish ? { finish } : {}),
+      repairs: reader.repairs as Readonly<Record<string, number>>,
+    };
+    return { kind: "end", index: plan.index, delta, end };
+  };
+  for await (const event of options.producer.follow(id, 0, options.signal)) {
+    if (event.kind === "finish") {
+      if (event.finish.reason === "error" || event.finish.reason === "cancelled") throw errorOf(event.finish);
+      yield concluded(event.finish);
+      return;
+    }
+    const delta = assembler.push(event.tokens);
+    yield { kind: "delta", index: plan.index, delta };
+    if (typeof assembler.stop?.reason !== "string") continue;
+    options.cancel(id);
+    yield concluded(undefined);
+    return;
+  }
+}

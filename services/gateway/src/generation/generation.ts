@@ -1,0 +1,137 @@
+import { AppError, type Clock, invariant, type RequestId } from "@moiety/core";
+import type { RequestProducer } from "@moiety/queue";
+import type { Logger } from "@moiety/runtime";
+import type { GatewayMetrics, GenerationTimer } from "../metrics.js";
+import { type ChoiceEvent, type ChoicePlan, followChoice, type WholeChoice } from "./choice.js";
+import type { ContentToken } from "./choice-assembler.js";
+import { mergeAsync } from "./merge.js";
+
+export interface GenerationOptions {
+  readonly producer: RequestProducer;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: GatewayMetrics;
+  readonly plans: readonly ChoicePlan[];
+  /** Aborts when the client is gone. */
+  readonly signal: AbortSignal;
+}
+
+/** After the deadline the worker has so long to say so itself. */
+const DEADLINE_GRACE_MS = 2_000;
+
+/** All choices of one HTTP request. Whatever ends it early cancels what is still running. */
+export class Generation {
+  readonly #options: GenerationOptions;
+  readonly #running = new Set<RequestId>();
+  readonly #stop = new AbortController();
+  readonly #timer: GenerationTimer;
+
+  private constructor(options: GenerationOptions) {
+    this.#options = options;
+    this.#timer = options.metrics.startGeneration(options.plans.map(({ record }) => record.promptTokens.length));
+  }
+
+  /** Submits every choice, or none. @throws AppError RESOURCE_EXHAUSTED when the queue is full; UNAVAILABLE when Redis is away. */
+  static async start(options: GenerationOptions): Promise<Generation> {
+    const generation = new Generation(options);
+    try {
+      for (const { record } of options.plans) {
+        options.signal.throwIfAborted();
+        await options.producer.submit(record);
+        generation.#running.add(record.id);
+      }
+      return generation;
+    } catch (error) {
+      generation.#cancelAll();
+      throw error;
+    }
+  }
+
+  /** Every event of every choice. Cancels what is left when the reader stops or the signal aborts. @throws AppError. */
+  async *events(): AsyncGenerator<ChoiceEvent> {
+    const { plans, signal, producer, clock } = this.#options;
+    const onAbort = () => {
+      this.#cancelAll();
+      this.#stop.abort();
+    };
+    signal.addEventListener("abort", onAbort, { once: true });
+    if (signal.aborted) onAbort();
+    const deadline = new AbortController();
+    let late = false;
+    const latestMs = Math.max(...plans.map(({ record }) => record.deadlineAtMs)) + DEADLINE_GRACE_MS;
+    clock.sleep(Math.min(latestMs - clock.nowMs(), 2 ** 31 - 1), deadline.signal).then(
+      () => {
+        late = true;
+        this.#stop.abort();
+      },
+      () => undefined,
+    );
+    const cancel = (id: RequestId) => this.#cancel(id);
+    try {
+      const follow = (plan: ChoicePlan) => followChoice(plan, { producer, signal: this.#stop.signal, cancel });
+      for await (const event of mergeAsync(plans.map(follow))) {
+        this.#observe(event);
+        yield event;
+      }
+      if (late) throw new AppError("DEADLINE_EXCEEDED", "the request was not finished by its deadline");
+      if (signal.aborted) throw new AppError("CANCELLED", "the client closed the connection");
+    } catch (error) {
+      this.#timer.fail(AppError.from(error));
+      throw error;
+    } finally {
+      deadline.abort();
+      signal.removeEventListener("abort", onAbort);
+      this.#cancelAll();
+      this.#stop.abort();
+    }
+  }
+
+  /** All choices when they are all there, in order. @throws AppError. */
+  async collect(): Promise<readonly WholeChoice[]> {
+    const choices = this.#options.plans.map(() => ({
+      content: [] as string[],
+      reasoning: [] as string[],
+      tokens: [] as ContentToken[],
+      tokenIds: [] as number[],
+    }));
+    const whole: WholeChoice[] = [];
+    for await (const event of this.events()) {
+      const parts = choices[event.index];
+      invariant(parts !== undefined, "an event belongs to a choice");
+      parts.content.push(event.delta.content);
+      parts.reasoning.push(event.delta.reasoning);
+      for (const token of event.delta.tokens) parts.tokens.push(token);
+      for (const id of event.delta.tokenIds) parts.tokenIds.push(id);
+      if (event.kind !== "end") continue;
+      const { tokens, tokenIds } = parts;
+      whole.push({
+        index: event.index,
+        content: parts.content.join(""),
+        reasoning: parts.reasoning.join(""),
+        tokens,
+        tokenIds,
+        end: event.end,
+      });
+    }
+    return whole.sort((a, b) => a.index - b.index);
+  }
+
+  #observe(event: ChoiceEvent): void {
+    this.#timer.tokens(event.index, event.delta.tokenIds.length);
+    if (event.kind !== "end") return;
+    const id = this.#options.plans[event.index]?.record.id;
+    if (id !== undefined) this.#running.delete(id);
+    this.#timer.end(event.index, event.end);
+  }
+
+  #cancelAll(): void {
+    for (const id of this.#running) this.#cancel(id);
+  }
+
+  #cancel(id: RequestId): void {
+    if (!this.#running.delete(id)) return;
+    this.#options.producer.cancel(id).catch((error: unknown) => {
+      this.#options.logger.warn({ err: error, request: id }, "cancelling failed; the deadline will end the request");
+    });
+  }
+}

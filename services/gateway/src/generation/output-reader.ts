@@ -1,0 +1,103 @@
+import { HarmonyParser, type RepairCounts, TokenReader } from "@moiety/harmony";
+import type { Tokenizer } from "@moiety/model";
+import type { LoggedToken } from "@moiety/queue";
+
+/** What tokens mean: text of the answer, text of the thoughts, or something that no client sees. */
+export interface OutputPart {
+  readonly kind: "content" | "reasoning" | "hidden";
+  readonly text: string;
+  /** Tokens that became part of this text with it. */
+  readonly tokens: readonly LoggedToken[];
+}
+
+/** Gives meaning to tokens, one at a time: what comes of a token never depends on how tokens were grouped. */
+export interface OutputReader {
+  read(token: LoggedToken): readonly OutputPart[];
+  /** What is left when no token follows. */
+  end(): readonly OutputPart[];
+  /** Faults in the model's output that were mended, by kind. */
+  readonly repairs: RepairCounts;
+}
+
+/** A checkpoint without tokenizer: tokens are all there is. */
+export class TokenIdReader implements OutputReader {
+  readonly repairs: RepairCounts = {};
+
+  read(token: LoggedToken): readonly OutputPart[] {
+    return [{ kind: "content", text: "", tokens: [token] }];
+  }
+
+  end(): readonly OutputPart[] {
+    return [];
+  }
+}
+
+/** Plain text: special tokens have none. */
+export class PlainReader implements OutputReader {
+  readonly repairs: RepairCounts = {};
+  readonly #tokenizer: Tokenizer;
+  readonly #decoder: ReturnType<Tokenizer["createDecoder"]>;
+
+  constructor(tokenizer: Tokenizer) {
+    this.#tokenizer = tokenizer;
+    this.#decoder = tokenizer.createDecoder();
+  }
+
+  read(token: LoggedToken): readonly OutputPart[] {
+    if (this.#tokenizer.isSpecial(token.token)) return [{ kind: "content", text: this.#decoder.flush(), tokens: [token] }];
+    return [{ kind: "content", text: this.#decoder.push(token.token), tokens: [token] }];
+  }
+
+  end(): readonly OutputPart[] {
+    const text = this.#decoder.flush();
+    return text === "" ? [] : [{ kind: "content", text, tokens: [] }];
+  }
+}
+
+type HarmonyEvents = ReturnType<HarmonyParser["push"]>;
+
+/** Harmony: the final channel and preambles are the answer, the analysis channel the thoughts, markup nothing. */
+export class HarmonyReader implements OutputReader {
+  readonly #parser = new HarmonyParser();
+  readonly #reader: TokenReader;
+  /** Tokens that ended within a character: they belong to where the character goes. */
+  #undecided: LoggedToken[] = [];
+
+  constructor(tokenizer: Tokenizer) {
+    const nameById = new Map([...tokenizer.specialTokens].map(([name, id]) => [id, name]));
+    this.#reader = new TokenReader({
+      specialTokenName: (token) => nameById.get(token),
+      tokenBytes: (token) => tokenizer.tokenBytes(token),
+    });
+  }
+
+  get repairs(): RepairCounts {
+    return this.#parser.repairs;
+  }
+
+  read(token: LoggedToken): readonly OutputPart[] {
+    const inputs = this.#reader.read(token.token);
+    this.#undecided.push(token);
+    if (inputs.length === 0) return [];
+    return this.#parts(inputs.flatMap((input) => this.#parser.push(input)));
+  }
+
+  end(): readonly OutputPart[] {
+    const rest = this.#reader.end().flatMap((input) => this.#parser.push(input));
+    return this.#parts([...rest, ...this.#parser.end()]);
+  }
+
+  #parts(events: HarmonyEvents): readonly OutputPart[] {
+    const tokens = this.#undecided;
+    this.#undecided = [];
+    const parts: OutputPart[] = [];
+    for (const event of events) {
+      if (!("text" in event) || event.text === "") continue;
+      const kind = event.type === "text" || event.type === "commentary" ? "content" : "hidden";
+      parts.push({ kind: event.type === "reasoning" ? "reasoning" : kind, text: event.text, tokens: [] });
+    }
+    const first = parts[0];
+    if (!first) return tokens.length === 0 ? [] : [{ kind: "hidden", text: "", tokens }];
+    return [{ ...first, tokens }, ...parts.slice(1)];
+  }
+}

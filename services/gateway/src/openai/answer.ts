@@ -1,0 +1,99 @@
+import { AppError } from "@moiety/core";
+import type { FastifyReply } from "fastify";
+import type { GatewayContext } from "../gateway-context.js";
+import { clientSignal } from "../gateway-context.js";
+import type { ChoiceEnd, ChoiceEvent, ChoicePlan, WholeChoice } from "../generation/choice.js";
+import { Generation } from "../generation/generation.js";
+import { SseStream } from "../sse/sse-stream.js";
+import { toOpenAiError } from "./errors.js";
+import { type Usage, usageOf } from "./usage.js";
+
+/** How one endpoint spells its answers. */
+export interface AnswerShape {
+  readonly whole: (choices: readonly WholeChoice[], usage: Usage) => object | Promise<object>;
+  /** Chunks before any token. */
+  readonly opening: () => readonly object[];
+  readonly chunks: (event: ChoiceEvent) => Iterable<object> | AsyncIterable<object>;
+  readonly usage: (usage: Usage) => object;
+}
+
+export interface AnswerOptions {
+  readonly context: GatewayContext;
+  readonly reply: FastifyReply;
+  readonly plans: readonly ChoicePlan[];
+  readonly shape: AnswerShape;
+  readonly stream: boolean;
+  readonly includeUsage: boolean;
+  /** Number of the prompt that a choice answers. */
+  readonly promptOf: (index: number) => number;
+}
+
+/** Runs the choices and answers, in one piece or as a stream. @throws AppError as long as nothing was sent. */
+export async function answer(options: AnswerOptions): Promise<unknown> {
+  const { context, reply, plans, shape, promptOf } = options;
+  const { producer, clock, logger, metrics } = context;
+  const generation = await Generation.start({ producer, clock, logger, metrics, plans, signal: clientSignal(reply) });
+  if (options.stream) {
+    await stream(options, generation);
+    return reply;
+  }
+  const choices = await generation.collect();
+  const ends = choices.map((choice) => choice.end);
+  return shape.whole(choices, usageOf(plans, ends, promptOf));
+}
+
+async function stream(options: AnswerOptions, generation: Generation): Promise<void> {
+  const { context, reply, plans, shape } = options;
+  reply.hijack();
+  const headers = Object.fromEntries(Object.entries(reply.getHeaders()).map(([name, value]) => [name, String(value)]));
+  const sse = new SseStream(reply.raw, {
+    headers,
+    keepAliveMs: context.config.MOIETY_SSE_KEEP_ALIVE_MS,
+    patienceMs: context.config.MOIETY_SLOW_CLIENT_TIMEOUT_MS,
+  });
+  const ends: ChoiceEnd[] = [];
+  let unread = false;
+  const send = async (data: unknown) => {
+    try {
+      await sse.send(data);
+    } catch (error) {
+      unread = true;
+      throw error;
+    }
+  };
+  try {
+    for (const chunk of shape.opening()) await send(chunk);
+    for await (const event of generation.events()) {
+      for await (const chunk of shape.chunks(event)) await send(chunk);
+      if (event.kind === "end") ends.push(event.end);
+    }
+    if (options.includeUsage) await send(shape.usage(usageOf(plans, ends, options.promptOf)));
+    await send("[DONE]");
+    sse.end();
+  } catch (thrown) {
+    const error = AppError.from(thrown);
+    if (unread) {
+      if (error.code === "RESOURCE_EXHAUSTED") context.metrics.slowClient();
+      sse.destroy();
+      return;
+    }
+    await endWithError(context, sse, { reply, error });
+  }
+}
+
+/** The status is long sent: the error is the last event of the stream. */
+async function endWithError(
+  context: GatewayContext,
+  sse: SseStream,
+  fault: { reply: FastifyReply; error: AppError },
+): Promise<void> {
+  const { reply, error } = fault;
+  if (error.code !== "CANCELLED") context.logger.error({ err: error, requestId: reply.request.id }, "a stream failed");
+  try {
+    await sse.send(toOpenAiError(error).body);
+    await sse.send("[DONE]");
+    sse.end();
+  } catch {
+    sse.destroy();
+  }
+}

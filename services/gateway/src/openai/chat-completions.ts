@@ -1,0 +1,84 @@
+import { newRequestId } from "@moiety/core";
+import type { FastifyReply, FastifyRequest } from "fastify";
+import { chatPrompt } from "../chat/chat-prompt.js";
+import type { GatewayContext } from "../gateway-context.js";
+import { HarmonyReader, PlainReader, TokenIdReader } from "../generation/output-reader.js";
+import { outputLimit, planChoices } from "../generation/plan.js";
+import { samplingParams } from "../generation/sampling.js";
+import type { ServedModel } from "../model/served-model.js";
+import { answer } from "./answer.js";
+import { type ChatRequest, chatRequestSchema } from "./chat-request.js";
+import { ChatChunks, type ChatShape, chatResponse } from "./chat-response.js";
+import { checkChoices } from "./completions.js";
+import { checkModel } from "./models.js";
+import { parseBody } from "./request-fields.js";
+
+/** `POST /v1/chat/completions`. */
+export async function createChatCompletion(
+  context: GatewayContext,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<unknown> {
+  const body = parseBody(chatRequestSchema, request.body);
+  const { model } = context;
+  checkModel(model, body.model);
+  checkChoices(body.n ?? 1, context.config.MOIETY_MAX_CHOICES);
+  const tokens = await chatPrompt(body, model, context.clock);
+  const id = newRequestId("chatcmpl");
+  const plans = planChoices({
+    id,
+    tenant: context.tenantOf(request),
+    fields: body,
+    clock: context.clock,
+    timeoutMs: context.config.MOIETY_REQUEST_TIMEOUT_MS,
+    createReader: () => readerFor(model),
+    prompts: [{ tokens, params: paramsOf(context, body, tokens.length) }],
+  });
+  const shape: ChatShape = {
+    id,
+    createdAtS: Math.floor(context.clock.nowMs() / 1_000),
+    model: model.name,
+    names: context.names,
+    topLogprobs: body.logprobs ? (body.top_logprobs ?? 0) : undefined,
+    includeReasoning: body.include_reasoning !== false,
+    returnTokenIds: body.return_token_ids === true,
+  };
+  const includeUsage = body.stream_options?.include_usage === true;
+  const chunks = new ChatChunks(shape, includeUsage);
+  return answer({
+    context,
+    reply,
+    plans,
+    stream: body.stream === true,
+    includeUsage,
+    promptOf: () => 0,
+    shape: {
+      whole: (choices, usage) => chatResponse(shape, choices, usage),
+      opening: () => plans.map((plan) => chunks.opening(plan.index)),
+      chunks: (event) => chunks.chunks(event),
+      usage: (usage) => chunks.usage(usage),
+    },
+  });
+}
+
+function readerFor(model: ServedModel) {
+  if (!model.tokenizer) return new TokenIdReader();
+  return model.harmony ? new HarmonyReader(model.tokenizer) : new PlainReader(model.tokenizer);
+}
+
+function paramsOf(context: GatewayContext, body: ChatRequest, promptTokens: number) {
+  const maxTokens = outputLimit({
+    promptTokens,
+    asked: body.max_completion_tokens ?? body.max_tokens,
+    askedField: body.max_completion_tokens === undefined ? "max_tokens" : "max_completion_tokens",
+    contextTokens: context.workers.contextTokens,
+    promptField: "messages",
+  });
+  return samplingParams(body, {
+    vocabSize: context.model.config.vocabSize,
+    eosTokenIds: context.model.chatStopTokenIds,
+    maxTokens,
+    topLogprobs: body.logprobs ? (body.top_logprobs ?? 0) : undefined,
+    promptLogprobs: false,
+  });
+}

@@ -1,0 +1,95 @@
+import { z } from "zod";
+import { generationFields } from "./request-fields.js";
+
+const MAX_TEXT = 4_194_304;
+const text = z.string().max(MAX_TEXT);
+
+const textPart = z
+  .object({ type: z.string(), text: text.optional(), refusal: text.optional() })
+  .refine((part) => part.type === "text" || part.type === "refusal", {
+    path: ["type"],
+    error: 'expected "text": this model reads and writes text only',
+  })
+  .transform((part) => part.text ?? part.refusal ?? "");
+
+const contentSchema = z.union(
+  [
+    text,
+    z
+      .array(textPart)
+      .max(4_096)
+      .transform((parts) => parts.join("")),
+  ],
+  { error: "expected a text, or an array of text parts" },
+);
+/** Parsed apart, so that a fault in a part is named by its place. */
+const content = z.unknown().transform((value, context) => {
+  const result = (
+    Array.isArray(value)
+      ? z
+          .array(textPart)
+          .max(4_096)
+          .transform((parts) => parts.join(""))
+      : contentSchema
+  ).safeParse(value);
+  if (result.success) return result.data;
+  const [issue] = result.error.issues;
+  context.addIssue({ code: "custom", path: [...(issue?.path ?? [])], message: issue?.message ?? "expected a text" });
+  return z.NEVER;
+});
+
+const name = z
+  .string()
+  .regex(/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$/, "expected 1 to 64 characters of A-Z a-z 0-9 _ . -")
+  .nullish();
+const toolCall = z.object({
+  id: z.string().max(256),
+  type: z.literal("function").optional(),
+  function: z.object({ name: z.string().min(1).max(128), arguments: text }),
+});
+
+const messageSchema = z.discriminatedUnion(
+  "role",
+  [
+    z.object({ role: z.literal("system"), content, name }),
+    z.object({ role: z.literal("developer"), content, name }),
+    z.object({ role: z.literal("user"), content, name }),
+    z.object({
+      role: z.literal("assistant"),
+      content: z.union([z.null().transform(() => ""), content]).optional(),
+      reasoning: text.nullish(),
+      reasoning_content: text.nullish(),
+      tool_calls: z.array(toolCall).max(256).nullish(),
+      name,
+    }),
+    z.object({ role: z.literal("tool"), content, tool_call_id: z.string().max(256) }),
+  ],
+  { error: 'expected "system", "developer", "user", "assistant" or "tool"' },
+);
+
+export type ChatMessage = z.output<typeof messageSchema>;
+
+export const chatRequestSchema = z
+  .object({
+    ...generationFields,
+    messages: z.array(messageSchema).min(1, "expected at least one message").max(16_384),
+    max_tokens: z.number().int().min(1).max(0x7fffffff).optional(),
+    max_completion_tokens: z.number().int().min(1).max(0x7fffffff).optional(),
+    logprobs: z.boolean().optional(),
+    top_logprobs: z.number().int().min(0).max(20).optional(),
+    reasoning_effort: z.enum(["low", "medium", "high"], { error: 'expected "low", "medium" or "high"' }).optional(),
+    include_reasoning: z.boolean().optional(),
+    tools: z.array(z.unknown()).optional(),
+    tool_choice: z.unknown().optional(),
+    response_format: z.object({ type: z.string() }).optional(),
+  })
+  .superRefine((body, context) => {
+    const refuse = (path: string, message: string) => context.addIssue({ code: "custom", path: [path], message });
+    if (body.top_logprobs !== undefined && !body.logprobs) refuse("top_logprobs", "expected logprobs to be true as well");
+    if (body.tools && body.tools.length > 0 && body.tool_choice !== "none") refuse("tools", "calling tools is not supported");
+    const format = body.response_format?.type;
+    if (format !== undefined && format !== "text")
+      refuse("response_format", 'expected type "text": other formats are not supported');
+  });
+
+export type ChatRequest = z.output<typeof chatRequestSchema>;

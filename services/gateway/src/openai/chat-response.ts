@@ -1,0 +1,105 @@
+import type { ChoiceEvent, WholeChoice } from "../generation/choice.js";
+import type { ChoiceDelta, ContentToken } from "../generation/choice-assembler.js";
+import { type ChatLogprobs, chatLogprobs, type TokenNames } from "./logprobs.js";
+import type { Usage } from "./usage.js";
+
+export interface ChatShape {
+  readonly id: string;
+  readonly createdAtS: number;
+  readonly model: string;
+  readonly names: TokenNames;
+  /** How many alternatives go with each token; absent: no log-probabilities. */
+  readonly topLogprobs: number | undefined;
+  readonly includeReasoning: boolean;
+  readonly returnTokenIds: boolean;
+}
+
+const envelope = (shape: ChatShape, object: string) => ({ id: shape.id, object, created: shape.createdAtS, model: shape.model });
+
+/** Both names that clients know the thoughts by. */
+function reasoningFields(shape: ChatShape, reasoning: string): { reasoning?: string; reasoning_content?: string } {
+  return shape.includeReasoning && reasoning !== "" ? { reasoning, reasoning_content: reasoning } : {};
+}
+
+function logprobsOf(shape: ChatShape, tokens: readonly ContentToken[]): ChatLogprobs | null {
+  return shape.topLogprobs === undefined ? null : chatLogprobs(tokens, shape.names, shape.topLogprobs);
+}
+
+export function chatResponse(shape: ChatShape, choices: readonly WholeChoice[], usage: Usage): object {
+  return {
+    ...envelope(shape, "chat.completion"),
+    choices: choices.map((choice) => ({
+      index: choice.index,
+      message: { role: "assistant", content: choice.content, refusal: null, ...reasoningFields(shape, choice.reasoning) },
+      logprobs: logprobsOf(shape, choice.tokens),
+      finish_reason: choice.end.finishReason,
+      stop_reason: choice.end.stopReason ?? null,
+      ...(shape.returnTokenIds ? { token_ids: choice.tokenIds } : {}),
+    })),
+    usage,
+  };
+}
+
+/** Maps events to chunks. */
+export class ChatChunks {
+  readonly #shape: ChatShape;
+  readonly #includeUsage: boolean;
+
+  constructor(shape: ChatShape, includeUsage: boolean) {
+    this.#shape = shape;
+    this.#includeUsage = includeUsage;
+  }
+
+  /** What comes first for a choice. */
+  opening(index: number): object {
+    return this.#chunk(index, { role: "assistant", content: "" });
+  }
+
+  *chunks(event: ChoiceEvent): Generator<object> {
+    const { index, delta } = event;
+    if (event.kind === "delta") {
+      if (this.#says(delta)) yield this.#chunk(index, this.#delta(delta), { delta });
+      return;
+    }
+    const { finishReason, stopReason } = event.end;
+    if (this.#says(delta)) yield this.#chunk(index, this.#delta(delta), { delta });
+    yield this.#chunk(index, {}, { finish_reason: finishReason, stop_reason: stopReason ?? null });
+  }
+
+  usage(usage: Usage): object {
+    return { ...envelope(this.#shape, "chat.completion.chunk"), choices: [], usage };
+  }
+
+  #says(delta: ChoiceDelta): boolean {
+    return (
+      Object.keys(this.#delta(delta)).length > 0 ||
+      delta.tokens.length > 0 ||
+      (this.#shape.returnTokenIds && delta.tokenIds.length > 0)
+    );
+  }
+
+  #delta(delta: ChoiceDelta): object {
+    return { ...(delta.content === "" ? {} : { content: delta.content }), ...reasoningFields(this.#shape, delta.reasoning) };
+  }
+
+  #chunk(
+    index: number,
+    delta: object,
+    rest: { delta?: ChoiceDelta; finish_reason?: string; stop_reason?: string | number | null } = {},
+  ): object {
+    const { delta: news, ...end } = rest;
+    const choice = {
+      index,
+      delta,
+      logprobs: news && news.tokens.length > 0 ? logprobsOf(this.#shape, news.tokens) : null,
+      finish_reason: null,
+      ...end,
+      ...(news && this.#shape.returnTokenIds ? { token_ids: news.tokenIds } : {}),
+    };
+    return {
+      ...envelope(this.#shape, "chat.completion.chunk"),
+      choices: [choice],
+      ...(this.#includeUsage ? { usage: null } : {}),
+    };
+  }
+}

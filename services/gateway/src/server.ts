@@ -1,0 +1,191 @@
+import { randomUUID } from "node:crypto";
+import { AppError, type Clock, systemClock, type TenantId } from "@moiety/core";
+import { createRequestProducer } from "@moiety/queue";
+import { addProcessRoutes, createRegistry, type Logger } from "@moiety/runtime";
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
+import { loadApiKeys } from "./auth/api-keys.js";
+import { authenticate } from "./auth/authenticate.js";
+import type { GatewayConfig } from "./config.js";
+import type { GatewayContext } from "./gateway-context.js";
+import { createGatewayMetrics } from "./metrics.js";
+import { openServedModel } from "./model/served-model.js";
+import { addOpenAiRoutes, noRoute } from "./openai/endpoints.js";
+import { fromThrown, toOpenAiError } from "./openai/errors.js";
+import { TokenNames } from "./openai/logprobs.js";
+import { Workers } from "./workers.js";
+
+export interface GatewayOptions {
+  readonly config: GatewayConfig;
+  readonly logger: Logger;
+  readonly clock?: Clock;
+}
+
+export interface Gateway {
+  readonly port: number;
+  /** Refuses new requests, waits for those that are running, and lets go of everything. */
+  close(): Promise<void>;
+}
+
+const REQUEST_ID = /^[A-Za-z0-9._:-]{1,128}$/;
+const isApi = (url: string): boolean => url.startsWith("/v1/") || url === "/v1";
+
+/** Requests that are being answered. */
+class Traffic {
+  draining = false;
+  count = 0;
+  #whenIdle: (() => void) | undefined;
+
+  leave(): void {
+    this.count -= 1;
+    if (this.count === 0) this.#whenIdle?.();
+  }
+
+  async drain(): Promise<void> {
+    this.draining = true;
+    if (this.count === 0) return;
+    await new Promise<void>((resolve) => {
+      this.#whenIdle = resolve;
+    });
+  }
+}
+
+/** @throws AppError when the checkpoint or the keys cannot be read, or the port is taken. Redis may come later. */
+export async function startGateway(options: GatewayOptions): Promise<Gateway> {
+  const { config, logger, clock = systemClock } = options;
+  const keys = await loadApiKeys(config.MOIETY_API_KEYS, config.MOIETY_API_KEYS_FILE);
+  const model = await openServedModel(config.MOIETY_CHECKPOINT, config.MOIETY_MODEL_NAME);
+  const registry = createRegistry({ service: "gateway", instance: config.MOIETY_GATEWAY_ID });
+  const producer = createRequestProducer({
+    redisUrl: config.MOIETY_REDIS_URL,
+    prefix: config.MOIETY_QUEUE_PREFIX,
+    maxRequests: config.MOIETY_MAX_REQUESTS,
+    clock,
+    onError: (error) => logger.warn({ err: error }, "queue fault"),
+  });
+  const metrics = createGatewayMetrics({ registry, producer, clock, modelName: model.name });
+  const workers = new Workers({ producer, clock, maxContextTokens: model.config.maxContext });
+  const tenants = new WeakMap<FastifyRequest, TenantId>();
+  const tenantOf = (request: FastifyRequest): TenantId =>
+    tenants.get(request) ?? authenticate(keys, request.headers.authorization);
+  const names = new TokenNames(model.tokenizer);
+  const context: GatewayContext = { config, clock, logger, metrics, model, names, producer, workers, tenantOf };
+  const traffic = new Traffic();
+  const app = createApp(config);
+  addErrorHandling(app, logger);
+  addTraffic(app, context, traffic);
+  app.addHook("onRequest", async (request) => {
+    if (isApi(request.url)) tenants.set(request, authenticate(keys, request.headers.authorization));
+  });
+  addProcessRoutes(app, { registry, readiness: () => missingForReadiness(context, traffic) });
+  await app.register(async (scope) => addOpenAiRoutes(scope, context));
+  const release = async () => {
+    workers.close();
+    await app.close();
+    await producer.close();
+  };
+  const port = await listen(app, config).catch(async (error: unknown) => {
+    await release();
+    throw error;
+  });
+  logger.info({ port, model: model.name, harmony: model.harmony, tokenizer: model.tokenizer !== undefined }, "gateway listening");
+  let closed: Promise<void> | undefined;
+  const close = async () => {
+    await traffic.drain();
+    await release();
+  };
+  return {
+    port,
+    close: () => {
+      closed ??= close();
+      return closed;
+    },
+  };
+}
+
+function createApp(config: GatewayConfig): FastifyInstance {
+  return Fastify({
+    bodyLimit: config.MOIETY_MAX_BODY_BYTES,
+    requestTimeout: 60_000,
+    forceCloseConnections: "idle",
+    routerOptions: { maxParamLength: 256 },
+    genReqId: (request) => {
+      const given = request.headers["x-request-id"];
+      return typeof given === "string" && REQUEST_ID.test(given) ? given : randomUUID();
+    },
+  });
+}
+
+async function listen(app: FastifyInstance, config: GatewayConfig): Promise<number> {
+  const { MOIETY_HTTP_HOST: host, MOIETY_HTTP_PORT: port } = config;
+  try {
+    await app.listen({ host, port });
+  } catch (error) {
+    throw new AppError("UNAVAILABLE", `cannot listen on ${host}:${port}: ${AppError.from(error).message}`, { cause: error });
+  }
+  const address = app.server.address();
+  return typeof address === "object" && address !== null ? address.port : port;
+}
+
+async function missingForReadiness({ producer, workers }: GatewayContext, traffic: Traffic): Promise<readonly string[]> {
+  if (traffic.draining) return ["draining"];
+  if (!(await producer.ping())) return ["redis"];
+  return workers.beats.length > 0 || (await producer.workers()).length > 0 ? [] : ["attention worker"];
+}
+
+function sendError(reply: FastifyReply, error: AppError): FastifyReply {
+  const { status, body, retryAfterS } = toOpenAiError(error);
+  if (retryAfterS !== undefined) reply.header("retry-after", String(retryAfterS));
+  return reply.code(status).send(body);
+}
+
+function addErrorHandling(app: FastifyInstance, logger: Logger): void {
+  app.setErrorHandler((thrown, request, reply) => {
+    const error = fromThrown(thrown);
+    if (toOpenAiError(error).status >= 500) logger.error({ err: error, requestId: request.id }, "a request failed");
+    return sendError(reply, error);
+  });
+  app.setNotFoundHandler((request, reply) => {
+    const { error, allow } = noRoute(request);
+    if (allow !== undefined) reply.header("allow", allow);
+    return sendError(reply, error);
+  });
+}
+
+/** Counts, names and logs requests, and refuses those for which there is no room. */
+function addTraffic(app: FastifyInstance, context: GatewayContext, traffic: Traffic): void {
+  const { config, metrics, logger } = context;
+  const entered = new WeakSet<FastifyRequest>();
+  const leave = (request: FastifyRequest) => {
+    if (!entered.delete(request)) return;
+    metrics.inFlight(-1);
+    traffic.leave();
+  };
+  app.addHook("onRequest", async (request, reply) => {
+    reply.header("x-request-id", request.id);
+    if (!isApi(request.url)) return;
+    if (traffic.draining) {
+      metrics.rejected("draining");
+      reply.header("connection", "close");
+      throw new AppError("UNAVAILABLE", "this gateway is shutting down; try again");
+    }
+    if (traffic.count >= config.MOIETY_MAX_STREAMS) {
+      metrics.rejected("too-many-streams");
+      throw new AppError("RESOURCE_EXHAUSTED", "this gateway serves as many requests as it can; try again", {
+        details: { retryAfterMs: 1_000 },
+      });
+    }
+    traffic.count += 1;
+    entered.add(request);
+    metrics.inFlight(1);
+    reply.raw.once("close", () => leave(request));
+  });
+  app.addHook("onError", async (_request, _reply, error) => {
+    if (fromThrown(error).details["limit"] !== undefined) metrics.rejected("queue-full");
+  });
+  app.addHook("onResponse", async (request, reply) => {
+    const route = request.routeOptions.url ?? "none";
+    const { statusCode: status, elapsedTime: durationMs } = reply;
+    metrics.response({ route, status });
+    if (isApi(request.url)) logger.info({ requestId: request.id, method: request.method, route, status, durationMs }, "answered");
+  });
+}
