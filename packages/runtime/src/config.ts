@@ -20,7 +20,12 @@ export function parseConfig<Schema extends z.ZodType>(schema: Schema, environmen
 export const env = {
   text: (fallback?: string) => (fallback === undefined ? z.string().min(1) : z.string().min(1).default(fallback)),
   integer: (bounds: { min: number; max: number; fallback: number }) =>
-    z.coerce.number().int().min(bounds.min).max(bounds.max).default(bounds.fallback),
+    z
+      .string()
+      .regex(/^[+-]?\d{1,15}$/, "expected a whole number")
+      .transform(Number)
+      .pipe(z.number().min(bounds.min).max(bounds.max))
+      .default(bounds.fallback),
   flag: (fallback: boolean) =>
     z
       .enum(["true", "false", "1", "0"])

@@ -23,10 +23,19 @@ export interface ProcessServer {
 export function addProcessRoutes(app: FastifyInstance, options: Pick<ProcessServerOptions, "registry" | "readiness">): void {
   app.get("/health", async () => ({ status: "ok" }));
   app.get("/ready", async (_request, reply) => {
-    const missing = await options.readiness();
+    const missing = await probe(options.readiness);
     return reply.code(missing.length === 0 ? 200 : 503).send({ status: missing.length === 0 ? "ready" : "not ready", missing });
   });
   app.get("/metrics", async (_request, reply) => reply.type(options.registry.contentType).send(await options.registry.metrics()));
+}
+
+/** A probe that fails counts as not ready; its error may hold anything, so it stays inside. */
+async function probe(readiness: ReadinessProbe): Promise<readonly string[]> {
+  try {
+    return await readiness();
+  } catch {
+    return ["the readiness probe failed"];
+  }
 }
 
 /** The HTTP side of a process that has no other. */

@@ -66,7 +66,7 @@ function serve(stream: JoinStream, options: ControlServiceOptions): void {
       state = { kind: "member", id: introduction.profile.id };
     } else if (message?.$case === "status" && state.kind === "member") {
       const { loads, draining, ...report } = checkStatus(message.value);
-      options.rowCounts.add(state.id, loads, cluster.identity);
+      options.rowCounts.add(state.id, { loads, identity: cluster.identity, nowMs });
       cluster.report(link, state.id, { report, draining, nowMs });
     } else {
       throw new AppError("INVALID_ARGUMENT", "expected Hello first and only first, and then statuses");

@@ -1,3 +1,4 @@
+import type { Clock } from "@moiety/core";
 import { Counter, Gauge, type Registry } from "prom-client";
 import type { Cluster, ClusterEvent } from "./cluster.js";
 import type { RowCounts } from "./row-counts.js";
@@ -6,6 +7,7 @@ export interface RouterMetricsOptions {
   readonly registry: Registry;
   readonly cluster: () => Cluster;
   readonly rowCounts: RowCounts;
+  readonly clock: Clock;
 }
 
 export interface RouterMetrics {
@@ -16,7 +18,7 @@ const STATES = ["joining", "live", "draining", "lost"] as const;
 const KINDS = ["attention", "expert"] as const;
 
 /** All metrics of the router. Gauges are read from the cluster at the scrape, so that they cannot drift. */
-export function createRouterMetrics({ registry, cluster, rowCounts }: RouterMetricsOptions): RouterMetrics {
+export function createRouterMetrics({ registry, cluster, rowCounts, clock }: RouterMetricsOptions): RouterMetrics {
   const registers = [registry];
   gauge("moiety_router_members", "Members by kind and state", registers, ["kind", "state"], (set) => {
     for (const kind of KINDS) {
@@ -48,7 +50,7 @@ export function createRouterMetrics({ registry, cluster, rowCounts }: RouterMetr
       for (const { id, experts } of cluster().active?.workers ?? []) set(experts.flat().length, { worker: id });
     },
   );
-  registerRowCounts(registers, rowCounts);
+  registerRowCounts(registers, rowCounts, clock);
   const published = new Counter({
     name: "moiety_router_placements_total",
     help: "Placements published, by phase",
@@ -68,23 +70,33 @@ export function createRouterMetrics({ registry, cluster, rowCounts }: RouterMetr
   };
 }
 
-function registerRowCounts(registers: Registry[], rowCounts: RowCounts): void {
-  gauge("moiety_router_expert_rows", "Rows executed by an expert, over all workers", registers, ["layer", "expert"], (set) => {
-    for (const { layer, expert, rows } of rowCounts.perExpert()) set(rows, { layer: String(layer), expert: String(expert) });
+function registerRowCounts(registers: Registry[], rowCounts: RowCounts, clock: Clock): void {
+  new Counter({
+    name: "moiety_router_expert_rows_total",
+    help: "Rows executed by an expert, over all workers",
+    registers,
+    labelNames: ["layer", "expert"],
+    collect() {
+      this.reset();
+      for (const { layer, expert, rows } of rowCounts.perExpert()) this.inc({ layer, expert }, rows);
+    },
   });
-  gauge("moiety_router_worker_rows", "Rows executed by a worker", registers, ["worker"], (set) => {
-    for (const [worker, rows] of rowCounts.perWorker()) set(rows, { worker });
+  new Counter({
+    name: "moiety_router_worker_rows_total",
+    help: "Rows executed by a worker",
+    registers,
+    labelNames: ["worker"],
+    collect() {
+      this.reset();
+      for (const { id, rows } of rowCounts.perWorker()) this.inc({ worker: id }, rows);
+    },
   });
   gauge(
     "moiety_router_rows_imbalance",
-    "Rows of the busiest expert worker over the mean of all; 1 is perfect",
+    "Rows of the busiest expert worker of late over the mean of all; 1 is perfect",
     registers,
     [],
-    (set) => {
-      const rows = [...rowCounts.perWorker().values()];
-      const mean = rows.reduce((sum, count) => sum + count, 0) / Math.max(1, rows.length);
-      set(mean === 0 ? 1 : Math.max(...rows) / mean);
-    },
+    (set) => set(rowCounts.imbalance(clock.monotonicMs())),
   );
 }
 

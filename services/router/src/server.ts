@@ -28,7 +28,7 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
   const { config, logger, clock = systemClock } = options;
   const registry = createRegistry({ service: "router", instance: config.MOIETY_ROUTER_ID });
   const rowCounts = new RowCounts();
-  const metrics = createRouterMetrics({ registry, rowCounts, cluster: () => cluster });
+  const metrics = createRouterMetrics({ registry, rowCounts, clock, cluster: () => cluster });
   const onEvent = (event: ClusterEvent) => {
     metrics.observe(event);
     logEvent(logger, event);
