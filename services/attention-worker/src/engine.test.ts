@@ -214,6 +214,20 @@ describe("Engine", () => {
     expect(await Promise.race([claim.over, systemClock.sleep(20)])).toBeUndefined();
   });
 
+  it("goes by the newer claim when it is given the same request twice", async () => {
+    const options = { id: "a", prompt: prompt(9), params: { maxTokens: 60 } };
+    const { engine } = setup();
+    const older = new StandInClaim(options);
+    engine.add(older);
+    for (let waited = 0; waited < 100 && older.tokens.length < 5; waited++) await systemClock.sleep(2);
+    const newer = new StandInClaim({ ...options, log: older.tokens.slice() });
+    engine.add(newer);
+    expect(await newer.over).toMatchObject({ reason: "length" });
+    expect(newer.ids).toEqual((await alone(options)).ids);
+    expect(older.tokens.length).toBeLessThan(60);
+    expect(engine.held).toBe(0);
+  });
+
   it("pauses while Redis is away, with a bounded number of tokens ahead, and then loses none", async () => {
     const options = { id: "a", prompt: prompt(9), params: { maxTokens: 200 } };
     const { engine } = setup();

@@ -1,7 +1,6 @@
 import {
   type Activation,
   type AttentionEngine,
-  type ExpertEngine,
   type KernelLevel,
   type Kernels,
   type KvPoolSpec,
@@ -9,7 +8,6 @@ import {
 } from "@moiety/kernels";
 import { type Checkpoint, openCheckpoint } from "@moiety/model";
 import { type ModelIdentity, modelIdentity } from "@moiety/proto";
-import { LocalExpertPool } from "./experts/local-expert-pool.js";
 
 export interface OpenModelOptions {
   readonly directory: string;
@@ -45,28 +43,4 @@ export async function openModel(options: OpenModelOptions): Promise<OpenModel> {
     await kernels.close();
   };
   return { checkpoint, kernels, attention, identity, activation, close };
-}
-
-/** Loads of one expert each that are under way at a time. */
-const PARALLEL_LOADS = 16;
-
-/** Every expert, in this process. The pool is missing some until `loaded` resolves. */
-export function openLocalExperts(model: OpenModel): { readonly pool: LocalExpertPool; readonly loaded: Promise<void> } {
-  const { config } = model.checkpoint;
-  const engine = model.kernels.createExpertEngine({ config, activation: model.activation });
-  const rowBytes = config.hiddenSize * (model.activation === "f32" ? 4 : 2);
-  const { layers, experts, expertsPerToken } = config;
-  const pool = new LocalExpertPool({ engine, layers, experts, expertsPerToken, rowBytes });
-  return { pool, loaded: loadAll(engine, model.checkpoint) };
-}
-
-async function loadAll(engine: ExpertEngine, checkpoint: Checkpoint): Promise<void> {
-  const { layers, experts } = checkpoint.config;
-  let next = 0;
-  const lane = async () => {
-    for (let index = next++; index < layers * experts; index = next++) {
-      await engine.load(checkpoint.expertRefs(Math.floor(index / experts), index % experts));
-    }
-  };
-  await Promise.all(Array.from({ length: PARALLEL_LOADS }, lane));
 }

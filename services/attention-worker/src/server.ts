@@ -1,18 +1,16 @@
-import { randomUUID } from "node:crypto";
 import { basename } from "node:path";
-import { AppError, type Clock, invariant, parseWorkerId, systemClock, type WorkerId } from "@moiety/core";
+import { AppError, type Clock, parseWorkerId, systemClock, type WorkerId } from "@moiety/core";
 import { createRequestConsumer, type RequestConsumer } from "@moiety/queue";
-import { ControlClient, createRegistry, type Logger, type ProcessServer, startProcessServer } from "@moiety/runtime";
+import { type ControlClient, createRegistry, type Logger, type ProcessServer, startProcessServer } from "@moiety/runtime";
 import type { AttentionWorkerConfig } from "./config.js";
 import { Engine } from "./engine.js";
 import type { ExpertPool } from "./experts/expert-pool.js";
-import type { ExpertPoolObserver } from "./experts/expert-pool-observer.js";
-import { RemoteExpertPool } from "./experts/remote-expert-pool.js";
 import { Forward } from "./forward/forward.js";
 import { KvCache, type KvCacheOptions } from "./kv-cache/kv-cache.js";
 import { kvPools } from "./kv-cache/kv-capacity.js";
 import { type AttentionMetrics, createAttentionMetrics } from "./metrics.js";
-import { type OpenModel, openLocalExperts, openModel } from "./model.js";
+import { type OpenModel, openModel } from "./model.js";
+import { type OpenExperts, openLocalExperts, openRemoteExperts } from "./open-experts.js";
 
 export interface AttentionWorkerOptions {
   readonly config: AttentionWorkerConfig;
@@ -95,9 +93,11 @@ async function assemble({ options, workerId, metrics, clock }: Assembly): Promis
   let broken: AppError | undefined;
   const onBroken = (error: AppError) => {
     broken ??= error;
+    logger.fatal({ err: error }, "attention worker cannot go on");
     options.onBroken(error);
   };
-  const { pool, control } = await openExperts({ config, logger, workerId, model, observer: metrics.experts, onBroken });
+  const { pool, control, loaded } = await openExperts({ options, workerId, metrics, clock }, model);
+  loaded.catch((error: unknown) => onBroken(AppError.from(error)));
   const consumer = createRequestConsumer({
     redisUrl: config.MOIETY_REDIS_URL,
     prefix: config.MOIETY_REDIS_PREFIX,
@@ -153,6 +153,22 @@ async function assemble({ options, workerId, metrics, clock }: Assembly): Promis
   return { model, pool, control, consumer, engine, missing, stopWatching };
 }
 
+/** With its own experts a worker needs nothing from a router, and tells it nothing. */
+async function openExperts({ options, workerId, metrics }: Assembly, model: OpenModel): Promise<OpenExperts> {
+  const { config, logger } = options;
+  const { MOIETY_ROUTER_ADDRESS: routerAddress, MOIETY_ADVERTISE_ADDRESS: advertiseAddress } = config;
+  if (config.MOIETY_COLOCATED || routerAddress === undefined) return openLocalExperts(model);
+  return openRemoteExperts({
+    model,
+    workerId,
+    routerAddress,
+    listenAddress: config.MOIETY_LISTEN_ADDRESS,
+    ...(advertiseAddress === undefined ? {} : { advertiseAddress }),
+    observer: metrics.experts,
+    logger,
+  });
+}
+
 function poolsOf(config: AttentionWorkerConfig, slidingWindow: number): KvCacheOptions {
   return kvPools({
     tokens: config.MOIETY_KV_TOKENS,
@@ -161,82 +177,6 @@ function poolsOf(config: AttentionWorkerConfig, slidingWindow: number): KvCacheO
     maxSequences: config.MOIETY_MAX_SEQUENCES,
     stepTokens: config.MOIETY_STEP_TOKENS,
   });
-}
-
-interface ExpertsOptions {
-  readonly config: AttentionWorkerConfig;
-  readonly logger: Logger;
-  readonly workerId: WorkerId;
-  readonly model: OpenModel;
-  readonly observer: ExpertPoolObserver;
-  onBroken(error: AppError): void;
-}
-
-/** With its own experts a worker needs nothing from a router, and tells it nothing. */
-async function openExperts(options: ExpertsOptions): Promise<{ pool: ExpertPool; control: ControlClient | undefined }> {
-  const { config, model, workerId } = options;
-  if (config.MOIETY_COLOCATED) {
-    const { pool, loaded } = openLocalExperts(model);
-    loaded.catch((error: unknown) => options.onBroken(AppError.from(error)));
-    return { pool, control: undefined };
-  }
-  const pool = await RemoteExpertPool.start({
-    selfId: workerId,
-    listenAddress: config.MOIETY_LISTEN_ADDRESS,
-    advertise: (port) => advertised(config, port),
-    model: model.identity,
-    observer: logged(options.observer, options.logger),
-  });
-  const control = joinRouter(options, pool.address);
-  control.onPlacement((table) => pool.updatePlacement(table));
-  return { pool, control };
-}
-
-/** `host` gets the bound port; anything else is taken as it is. */
-function advertised(config: AttentionWorkerConfig, port: number): string {
-  const { MOIETY_ADVERTISE_ADDRESS: advertise, MOIETY_LISTEN_ADDRESS: listen } = config;
-  const address = advertise ?? listen;
-  if (address.startsWith("unix:")) return address;
-  if (advertise === undefined) return address.replace(/:\d+$/, `:${port}`);
-  return /:\d+$/.test(address) ? address : `${address}:${port}`;
-}
-
-function joinRouter({ config, logger, workerId, model }: ExpertsOptions, address: string): ControlClient {
-  const { MOIETY_ROUTER_ADDRESS: routerAddress } = config;
-  invariant(routerAddress !== undefined, "the schema requires a router's address");
-  const control: ControlClient = new ControlClient({
-    routerAddress,
-    worker: { workerId, incarnation: randomUUID(), kind: "attention", address, model: model.identity, capacitySlots: 0 },
-    status: () => ({
-      readyEpoch: control.active?.epoch ?? 0,
-      queuedCalls: 0,
-      runningCalls: 0,
-      residentBytes: model.attention.weightsBytes + model.attention.kvBytes,
-      loads: [],
-      fault: "",
-    }),
-    logger,
-  });
-  control.start();
-  return control;
-}
-
-function logged(observer: ExpertPoolObserver, logger: Logger): ExpertPoolObserver {
-  return {
-    ...observer,
-    linkChanged: (link) => {
-      observer.linkChanged(link);
-      logger.info({ ...link }, "link changed");
-    },
-    repeated: (call) => {
-      observer.repeated(call);
-      logger.warn({ ...call }, "expert call repeated");
-    },
-    parked: (call) => {
-      observer.parked(call);
-      logger.warn({ layer: call.layer, experts: call.experts.length }, "no live worker has an expert");
-    },
-  };
 }
 
 interface WatchOptions {

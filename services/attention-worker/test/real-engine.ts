@@ -7,7 +7,8 @@ import type { EngineObserver } from "../src/engine-observer.js";
 import { Forward } from "../src/forward/forward.js";
 import { KvCache } from "../src/kv-cache/kv-cache.js";
 import { kvPools } from "../src/kv-cache/kv-capacity.js";
-import { openLocalExperts, openModel } from "../src/model.js";
+import { openModel } from "../src/model.js";
+import { openLocalExperts } from "../src/open-experts.js";
 
 export const golden = fileURLToPath(new URL("../../../packages/testing/fixtures/golden/", import.meta.url));
 

@@ -3,12 +3,12 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { AppError, type Clock, parseWorkerId, systemClock } from "@moiety/core";
 import type { Activation, KernelLevel } from "@moiety/kernels";
-import { ControlClient, type Logger } from "@moiety/runtime";
+import type { Logger } from "@moiety/runtime";
 import type { ExpertPool } from "../experts/expert-pool.js";
-import { RemoteExpertPool } from "../experts/remote-expert-pool.js";
 import { KvCache } from "../kv-cache/kv-cache.js";
 import { kvPools } from "../kv-cache/kv-capacity.js";
-import { type OpenModel, openLocalExperts, openModel } from "../model.js";
+import { type OpenModel, openModel } from "../model.js";
+import { openLocalExperts, openRemoteExperts } from "../open-experts.js";
 import { type EvaluationCase, type EvaluationResult, evaluate } from "./evaluate.js";
 
 /** Where the experts are: in this process, or on the expert workers that a router knows. */
@@ -98,55 +98,42 @@ export async function evaluateCases(
   return files;
 }
 
-interface OpenExperts {
-  readonly pool: ExpertPool;
-  close(): Promise<void>;
-}
-
-async function openExperts(model: OpenModel, options: EvaluationOptions): Promise<OpenExperts> {
-  if (options.experts.kind === "co-located") {
-    const { pool, loaded } = openLocalExperts(model);
-    await loaded;
-    return { pool, close: () => pool.close() };
-  }
-  const { routerAddress, listenAddress = "127.0.0.1:0", readyTimeoutMs = 120_000 } = options.experts;
+/** The pool of experts, when every one of them can be reached. */
+async function openExperts(model: OpenModel, options: EvaluationOptions): Promise<{ pool: ExpertPool; close(): Promise<void> }> {
+  const { experts, logger } = options;
   const workerId = parseWorkerId(`evaluation-${randomUUID()}`);
-  const pool = await RemoteExpertPool.start({ selfId: workerId, listenAddress, model: model.identity });
-  const control: ControlClient = new ControlClient({
-    routerAddress,
-    worker: {
-      workerId,
-      incarnation: randomUUID(),
-      kind: "attention",
-      address: pool.address,
-      model: model.identity,
-      capacitySlots: 0,
-    },
-    status: () => ({
-      readyEpoch: control.active?.epoch ?? 0,
-      queuedCalls: 0,
-      runningCalls: 0,
-      residentBytes: model.attention.weightsBytes + model.attention.kvBytes,
-      loads: [],
-      fault: "",
-    }),
-    logger: options.logger,
-  });
+  const opened =
+    experts.kind === "co-located"
+      ? openLocalExperts(model)
+      : await openRemoteExperts({
+          model,
+          workerId,
+          routerAddress: experts.routerAddress,
+          listenAddress: experts.listenAddress ?? "127.0.0.1:0",
+          logger,
+        });
+  const { pool, control, loaded } = opened;
   const close = async () => {
-    await control.close();
+    await control?.close();
     await pool.close();
   };
-  control.onPlacement((table) => pool.updatePlacement(table));
-  control.start();
-  const { clock = systemClock } = options;
-  const untilMs = clock.monotonicMs() + readyTimeoutMs;
+  try {
+    await loaded;
+    await waitUntilComplete(pool, options);
+    return { pool, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+async function waitUntilComplete(pool: ExpertPool, { experts, clock = systemClock }: EvaluationOptions): Promise<void> {
+  const timeoutMs = (experts.kind === "router" ? experts.readyTimeoutMs : undefined) ?? 120_000;
+  const untilMs = clock.monotonicMs() + timeoutMs;
   while (pool.missing().length > 0) {
     if (clock.monotonicMs() > untilMs) {
-      const why = pool.missing().join("; ");
-      await close();
-      throw new AppError("UNAVAILABLE", `not every expert has a worker after ${readyTimeoutMs} ms: ${why}`);
+      throw new AppError("UNAVAILABLE", `not every expert has a worker after ${timeoutMs} ms: ${pool.missing().join("; ")}`);
     }
     await clock.sleep(50);
   }
-  return { pool, close };
 }

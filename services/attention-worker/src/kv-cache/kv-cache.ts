@@ -55,11 +55,6 @@ export class KvCache {
     return this.full.pages * this.pageTokens;
   }
 
-  /** Share of the full pool's pages in use by sequences, 0 to 1. */
-  get usage(): number {
-    return this.full.referenced / this.full.pages;
-  }
-
   blocksFor(tokens: number): number {
     return Math.ceil(tokens / this.pageTokens);
   }
