@@ -1,4 +1,11 @@
-export type { Measurement, MeasurementSpec } from "./measurement.js";
+export {
+  type BenchmarkOptions,
+  benchmarkKernels,
+  formatBenchmark,
+  type KernelBenchmark,
+  type LinearResult,
+  type MachineLimits,
+} from "./benchmark.js";
 export { availableLevels, KERNEL_FAMILY, openKernels } from "./open-kernels.js";
 export { openPrimitives, type Primitives, type RopeTables } from "./primitives.js";
 export * from "./types.js";

@@ -1,6 +1,9 @@
+import { execFile } from "node:child_process";
 import { copyFile, mkdtemp, open, rm, truncate } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { AppError } from "@moiety/core";
 import { type ExpertRefs, openCheckpoint, type TensorRef } from "@moiety/model";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -307,6 +310,22 @@ describe("loading", () => {
         refusal("INVALID_ARGUMENT", message),
       );
     }
+  });
+});
+
+describe("ending a process", () => {
+  const script = (end: string) => `
+    const { Kernels } = require(${JSON.stringify(fileURLToPath(new URL("../build/moiety_kernels.node", import.meta.url)))});
+    const kernels = new Kernels("scalar", 2, (code, message) => new Error(message));
+    const work = () => kernels.measure({ kind: "linear", format: "bf16", in: 64, out: 64, rows: 1, copies: 1 });
+    ${end}`;
+
+  it.each([
+    ["after closing", "work().then(() => kernels.close())"],
+    ["without closing", "work()"],
+    ["with work under way", "work(); work(); setTimeout(() => process.exit(0), 50)"],
+  ])("is clean %s", async (_, end) => {
+    await expect(promisify(execFile)(process.execPath, ["-e", script(end)])).resolves.toEqual({ stdout: "", stderr: "" });
   });
 });
 

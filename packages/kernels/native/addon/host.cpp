@@ -52,17 +52,28 @@ Host::Host(Napi::Env env, const KernelTable& kernels, int threads, Napi::Functio
     : kernels_(kernels),
       threads_(threads),
       make_error_(Napi::Persistent(make_error)),
-      channel_(Channel::New(env, "moiety-kernels", 0, 1)),
+      channel_state_(std::make_shared<ChannelState>()),
       pool_(std::make_unique<ThreadPool>(threads, kQueueCapacity)),
       loaders_(std::make_unique<LoaderPool>(std::min(threads, 4), kLoaderCapacity)) {
+  channel_ = Channel::New(
+      env, "moiety-kernels", 0, 1, nullptr,
+      [](Napi::Env, std::shared_ptr<ChannelState>* state, std::nullptr_t*) {
+        {
+          std::lock_guard<std::mutex> lock((*state)->mutex);
+          (*state)->open = false;
+        }
+        delete state;
+      },
+      new std::shared_ptr<ChannelState>(channel_state_));
   channel_.Unref(env);
 }
 
 Host::~Host() {
   pool_.reset();
   loaders_.reset();
-  std::lock_guard<std::mutex> lock(channel_mutex_);
-  if (channel_open_) channel_.Release();
+  std::lock_guard<std::mutex> lock(channel_state_->mutex);
+  if (channel_state_->open) channel_.Release();
+  channel_state_->open = false;
 }
 
 template <class Pool>
@@ -123,9 +134,9 @@ Napi::Value Host::error(Napi::Env env, const char* code, const std::string& mess
 }
 
 void Host::post(Operation* operation) {
-  std::lock_guard<std::mutex> lock(channel_mutex_);
+  std::lock_guard<std::mutex> lock(channel_state_->mutex);
   // When the environment ends, what it owned cannot be freed from this thread.
-  if (channel_open_ && channel_.BlockingCall(operation) != napi_ok) channel_open_ = false;
+  if (channel_state_->open && channel_.BlockingCall(operation) != napi_ok) channel_state_->open = false;
 }
 
 void Host::on_settled(Napi::Env env, Napi::Function, std::nullptr_t*, Operation* operation) {

@@ -17,6 +17,12 @@ namespace moiety {
 
 class Host;
 
+// Whether the way back to JavaScript still exists: an environment that ends takes it away at a time of its own.
+struct ChannelState {
+  std::mutex mutex;
+  bool open = true;
+};
+
 // One promise: made on the main thread, computed on a pool without touching JavaScript, settled on the main thread.
 class Operation : public Job {
  public:
@@ -89,8 +95,7 @@ class Host : public std::enable_shared_from_this<Host> {
   FileRegistry files_;
   Napi::FunctionReference make_error_;
   Channel channel_;
-  std::mutex channel_mutex_;
-  bool channel_open_ = true;
+  const std::shared_ptr<ChannelState> channel_state_;
   std::unique_ptr<ThreadPool> pool_;
   std::unique_ptr<LoaderPool> loaders_;
   // Main thread only.
