@@ -1,3 +1,4 @@
+export { type HopEcho, serveHopEcho } from "./bench/hop-echo.js";
 export { type ExpertWorkerConfig, expertWorkerConfigSchema } from "./config.js";
 export { main } from "./main.js";
 export {

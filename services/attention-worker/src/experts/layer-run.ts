@@ -8,7 +8,7 @@ const NO_TIME: HopTimings = { encodeUs: 0, networkUs: 0, queueUs: 0, computeUs: 
 export class LayerRun {
   readonly layer: number;
   readonly #signal: AbortSignal;
-  readonly #stop = new AbortController();
+  #over = false;
   readonly #stopped = deferred<void>();
   readonly #parts: ExpertRowsPart[] = [];
   readonly #workers = new Set<WorkerId>();
@@ -24,13 +24,9 @@ export class LayerRun {
     else signal.addEventListener("abort", this.#onAbort, { once: true });
   }
 
-  /** Aborts when the run is over early. */
-  get signal(): AbortSignal {
-    return this.#stop.signal;
-  }
-
+  /** Ended early, by an error or the caller. */
   get over(): boolean {
-    return this.#stop.signal.aborted;
+    return this.#over;
   }
 
   /** Resolves when the run is over early; never rejects. */
@@ -51,7 +47,7 @@ export class LayerRun {
   fail(error: AppError): void {
     if (this.over) return;
     this.#error = error;
-    this.#stop.abort(error);
+    this.#over = true;
     this.#stopped.resolve();
   }
 

@@ -10,6 +10,7 @@ import {
 } from "@moiety/core";
 import { type ModelIdentity, rowBytesOf } from "@moiety/proto";
 import { backoffMs } from "@moiety/runtime";
+import { DeadlineSweep } from "./deadline-sweep.js";
 import { planDispatches, type RowChoices } from "./dispatch-plan.js";
 import { type DispatchServer, startDispatchServer } from "./dispatch-server.js";
 import type { ExpertPool, LayerCall, LayerResult } from "./expert-pool.js";
@@ -78,6 +79,7 @@ export class RemoteExpertPool implements ExpertPool {
   readonly #server: DispatchServer;
   readonly #links: LinkSet;
   readonly #runs = new Set<LayerRun>();
+  readonly #deadlines: DeadlineSweep;
   #newest: PlacementTable | undefined;
   #active: PlacementTable | undefined;
   #view: PlacementView<Link>;
@@ -91,6 +93,7 @@ export class RemoteExpertPool implements ExpertPool {
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.#observer = observer;
     this.#clock = clock;
+    this.#deadlines = new DeadlineSweep(clock, Math.min(100, this.#limits.callDeadlineMs / 4));
     this.#random = random;
     this.#server = server;
     this.address = advertised(options, server.port);
@@ -236,13 +239,13 @@ export class RemoteExpertPool implements ExpertPool {
 
   /** Absent: the deadline passed or the run is over. */
   async #withinDeadline(run: LayerRun, outcome: Promise<CallOutcome>, ms: number): Promise<CallOutcome | undefined> {
-    const timer = new AbortController();
-    const late = this.#clock.sleep(ms, timer.signal).catch(() => {});
-    try {
-      return (await Promise.race([outcome, late, run.stopped])) ?? undefined;
-    } finally {
-      timer.abort();
-    }
+    let forgetDeadline = () => {};
+    const late = new Promise<undefined>((resolve) => {
+      forgetDeadline = this.#deadlines.add(ms, () => resolve(undefined));
+    });
+    const first = await Promise.race([outcome, late, run.stopped]);
+    forgetDeadline();
+    return first ?? undefined;
   }
 
   #hasAlternative(layer: number, dispatch: Prepared): boolean {
