@@ -37,8 +37,8 @@ float any_float(Random& random, Mood mood) {
     if (kind == 2) return -kInfinity;
     return values[kind % (sizeof values / sizeof *values)];
   }
-  if (mood == Mood::kTiny) return std::ldexp(random.unit(), static_cast<int>(-random.below(150)));
   const float value = random.unit();
+  if (mood == Mood::kTiny) return std::ldexp(value, static_cast<int>(-random.below(150)));
   return value * value * value * 4;
 }
 
@@ -113,6 +113,20 @@ void fail(const std::string& where, const std::string& what) {
 }
 
 int failures() { return failure_count; }
+
+namespace {
+uint64_t fnv1a = 0xcbf29ce484222325u;
+}
+
+void record(const float* values, int64_t count) {
+  for (int64_t i = 0; i < count; i++) {
+    uint32_t bits = 0x7fc00000;
+    if (!std::isnan(values[i])) std::memcpy(&bits, values + i, 4);
+    fnv1a = (fnv1a ^ bits) * 0x100000001b3u;
+  }
+}
+
+uint64_t digest() { return fnv1a; }
 
 void expect_same(const std::string& where, const float* actual, const float* expected, int64_t count) {
   for (int64_t i = 0; i < count; i++) {

@@ -30,7 +30,10 @@ void compare(const char* kernel, const Size& s, Random& random, Mood mood, Kerne
   const bool round = random.below(2) == 0;
   expected.fill(kUntouched);
   run(scalar(), in, Rows{expected.data(), s.rows, y_stride}, s.begin, s.end, round);
+  record(expected.data(), expected.count());
+  const Random at_this_point = random;
   for (const KernelTable* level : levels()) {
+    random = at_this_point;
     const std::string where = name_of(*level, kernel, s);
     actual.fill(kUntouched);
     run(*level, in, Rows{actual.data(), s.rows, y_stride}, s.begin, s.end, round);
@@ -49,6 +52,7 @@ void compare(const char* kernel, const Size& s, Random& random, Mood mood, Kerne
     }
     expect_same(where + " in pieces", actual.data(), expected.data(), expected.count());
   }
+  random = at_this_point;
 }
 
 void compare_bf16(const Size& s, Random& random, Mood mood) {

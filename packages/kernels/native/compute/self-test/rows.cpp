@@ -17,6 +17,7 @@ void compare(const std::string& kernel, int64_t count, Run run) {
   const Floats expected(count), actual(count);
   expected.fill(7);
   run(scalar(), expected.data());
+  record(expected.data(), count);
   for (const KernelTable* level : levels()) {
     actual.fill(7);
     run(*level, actual.data());
@@ -195,6 +196,7 @@ void test_exp() {
       x.data()[i] = static_cast<float>(-105 + 194.0 * static_cast<double>(block * kCount + i) / (100.0 * kCount));
     }
     scalar().exp_shifted(x.data(), kCount, 0, expected.data());
+    record(expected.data(), kCount);
     for (int64_t i = 0; i < kCount; i++) {
       const double exact = std::exp(static_cast<double>(x.data()[i]));
       if (exact > 3.4028234e38) continue;
