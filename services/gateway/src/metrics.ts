@@ -16,6 +16,8 @@ export interface GatewayMetricsOptions {
 
 /** Observes one HTTP request's choices. */
 export interface GenerationTimer {
+  /** Every choice is in the queue. */
+  admitted(): void;
   tokens(index: number, count: number): void;
   end(index: number, end: ChoiceEnd): void;
   fail(error: AppError): void;
@@ -105,11 +107,13 @@ export function createGatewayMetrics(options: GatewayMetricsOptions): GatewayMet
   const startGeneration = (promptTokens: readonly number[]): GenerationTimer => {
     const startMs = options.clock.monotonicMs();
     const choices = promptTokens.map(() => ({ tokens: 0, firstMs: 0, lastMs: 0 }));
-    for (const count of promptTokens) {
-      promptHistogram.observe(labels, count);
-      promptTotal.inc(labels, count);
-    }
     return {
+      admitted() {
+        for (const count of promptTokens) {
+          promptHistogram.observe(labels, count);
+          promptTotal.inc(labels, count);
+        }
+      },
       tokens(index, count) {
         const choice = choices[index];
         if (!choice || count === 0) return;

@@ -1,7 +1,7 @@
-import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { makeBytesTokenizer, openTokenizer, type Tokenizer } from "@moiety/model";
+import { harmonyTokenId, makeBytesTokenizer, openTokenizer, type Tokenizer } from "@moiety/model";
 import { RedisServer } from "../../../packages/queue/test/redis-server.js";
 import { type Gateway, serveGateway } from "../src/index.js";
 import { ScriptedWorker } from "./scripted-worker.js";
@@ -23,6 +23,9 @@ async function writeCheckpoint(kind: TokenizerKind): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), "moiety-gateway-"));
   await cp(GOLDEN, join(directory, "config.json"));
   if (kind === "none") return directory;
+  const config = JSON.parse(await readFile(GOLDEN, "utf8"));
+  const eos = (["<|return|>", "<|call|>"] as const).map((token) => harmonyTokenId(token, VOCABULARY));
+  await writeFile(join(directory, "config.json"), JSON.stringify({ ...config, eos_token_id: eos }));
   const text = JSON.stringify(makeBytesTokenizer(VOCABULARY));
   await writeFile(
     join(directory, "tokenizer.json"),

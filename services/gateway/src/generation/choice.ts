@@ -8,12 +8,14 @@ export interface ChoicePlan {
   readonly index: number;
   readonly record: RequestRecord;
   readonly stops: readonly string[];
+  /** Stop tokens that the client itself named. */
+  readonly askedStopTokenIds: readonly number[];
   readonly createReader: () => OutputReader;
 }
 
 export interface ChoiceEnd {
   readonly finishReason: "stop" | "length";
-  /** The stop string or stop token that ended it, when it was not the model's own end. */
+  /** The client's stop string or stop token that ended it; absent for the model's own end. */
   readonly stopReason?: string | number;
   readonly outputTokens: number;
   readonly reasoningTokens: number;
@@ -57,13 +59,14 @@ export async function* followChoice(plan: ChoicePlan, options: FollowChoiceOptio
   const { params, id } = plan.record;
   const reader = plan.createReader();
   const assembler = new ChoiceAssembler({ reader, stops: plan.stops, ...params });
+  const isAsked = (reason: string | number) => typeof reason === "string" || plan.askedStopTokenIds.includes(reason);
   const concluded = (finish: Finish | undefined): ChoiceEvent => {
     const delta = assembler.end();
     const { stop, outputTokens, reasoningTokens } = assembler;
     const reason = stop ? "stop" : finish?.reason === "stop" ? "stop" : "length";
     const end: ChoiceEnd = {
       finishReason: reason,
-      ...(stop ? { stopReason: stop.reason } : {}),
+      ...(stop && isAsked(stop.reason) ? { stopReason: stop.reason } : {}),
       outputTokens,
       reasoningTokens,
       cachedTokens: finish?.cachedTokens ?? 0,

@@ -40,6 +40,7 @@ export class Generation {
         await options.producer.submit(record);
         generation.#running.add(record.id);
       }
+      generation.#timer.admitted();
       return generation;
     } catch (error) {
       generation.#cancelAll();

@@ -33,6 +33,7 @@ export function planChoices(options: PlanOptions): readonly ChoicePlan[] {
       return {
         index,
         stops,
+        askedStopTokenIds: fields.stop_token_ids ?? [],
         createReader: options.createReader,
         record: {
           id: parseRequestId(index === 0 ? options.id : `${options.id}.${index}`),

@@ -1,0 +1,230 @@
+import { connect } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterEach, describe, expect, it } from "vitest";
+import { until } from "../../../packages/queue/test/redis-server.js";
+import { GatewayFixture, type TokenizerKind } from "./gateway-fixture.js";
+
+const open: GatewayFixture[] = [];
+afterEach(async () => {
+  await Promise.all(open.splice(0).map((fixture) => fixture.close()));
+});
+
+async function start(kind: TokenizerKind, environment: Record<string, string> = {}): Promise<GatewayFixture> {
+  const fixture = await GatewayFixture.start(kind, environment);
+  open.push(fixture);
+  return fixture;
+}
+
+describe("a checkpoint without tokenizer", () => {
+  it("is served by token ids alone", async () => {
+    const fixture = await start("none");
+    fixture.worker.script = () => ({ tokens: [5, 6, 7].map((token) => ({ token, logprob: -1, top: [] })), stride: 2 });
+    const request = { prompt: [1, 2], max_tokens: 3, logprobs: 0 };
+    const { body } = await fixture.post("/v1/completions", request);
+    expect(body.choices[0]).toMatchObject({ text: "", token_ids: [5, 6, 7], prompt_token_ids: [1, 2], finish_reason: "length" });
+    expect(body.choices[0].logprobs.tokens).toEqual(["token_id:5", "token_id:6", "token_id:7"]);
+    const chunks = await fixture.stream("/v1/completions", request);
+    expect(chunks.flatMap((chunk) => chunk.choices[0].token_ids)).toEqual([5, 6, 7]);
+    for (const [path, wrong, param] of [
+      ["/v1/completions", { prompt: "text" }, "prompt"],
+      ["/v1/completions", { prompt: ["text", "b"] }, "prompt[0]"],
+      ["/v1/completions", { prompt: [1], stop: "x" }, "stop"],
+      ["/v1/chat/completions", { messages: [{ role: "user", content: "x" }] }, "messages"],
+    ] as const) {
+      const refused = await fixture.post(path, wrong);
+      expect(refused.status).toBe(400);
+      expect(refused.body.error).toMatchObject({ param, message: expect.stringContaining("no tokenizer") });
+    }
+  });
+});
+
+describe("a tokenizer without markup", () => {
+  it("chats in a plain template", async () => {
+    const fixture = await start("plain");
+    const tokens = await fixture.ids(" fine");
+    fixture.worker.script = () => ({ tokens });
+    const { body } = await fixture.post("/v1/chat/completions", { messages: [{ role: "user", content: "how?" }] });
+    expect(body.choices[0].message.content).toBe(" fine");
+    expect(fixture.tokenizer.decode(fixture.worker.last.record.promptTokens)).toBe("user: how?\n\nassistant:");
+  });
+});
+
+describe("HTTP", () => {
+  it("shapes every error like OpenAI's", async () => {
+    const { post, request } = bound(await start("none", { MOIETY_MAX_BODY_BYTES: "2000" }));
+    const shape = (status: number, code: string | null) => ({
+      status,
+      body: { error: { code, message: expect.any(String), type: expect.any(String) } },
+    });
+    expect(await post("/v1/completions", "{")).toMatchObject(shape(400, "invalid_json"));
+    expect(await post("/v1/completions", "")).toMatchObject(shape(400, "invalid_json"));
+    expect(await post("/v1/completions", "[1]")).toMatchObject(shape(400, "invalid_json"));
+    expect(await post("/v1/completions", "null")).toMatchObject(shape(400, "invalid_json"));
+    expect(await post("/v1/completions", `{"prompt":${"[".repeat(100)}${"]".repeat(100)}}`)).toMatchObject(
+      shape(400, "body_too_complex"),
+    );
+    expect(await post("/v1/completions", `{"__proto__":{"x":1},"prompt":[1]}`)).toMatchObject({ status: 400 });
+    expect(await post("/v1/completions", "x".repeat(3_000))).toMatchObject(shape(413, "body_too_large"));
+    expect(await post("/v1/completions", "a=b", { "content-type": "text/html" })).toMatchObject(
+      shape(415, "unsupported_media_type"),
+    );
+    expect(await request("/v1/completions")).toMatchObject(shape(405, "method_not_allowed"));
+    expect((await request("/v1/chat/completions", { method: "DELETE" })).headers.get("allow")).toBe("POST");
+    expect(await request("/v1/nothing")).toMatchObject(shape(404, "unknown_url"));
+    expect(await request("/v1/models/other")).toMatchObject(shape(404, "model_not_found"));
+    for (const path of ["/v1/embeddings", "/v1/images/generations", "/v1/audio/speech"]) {
+      expect(await post(path, { input: "x" })).toMatchObject(shape(400, "unsupported_endpoint"));
+    }
+  });
+
+  it("carries a request id through, and makes one when there is none", async () => {
+    const { request } = bound(await start("none"));
+    expect((await request("/v1/models", { headers: { "x-request-id": "mine-1" } })).headers.get("x-request-id")).toBe("mine-1");
+    expect((await request("/v1/models", { headers: { "x-request-id": "<bad>" } })).headers.get("x-request-id")).toMatch(
+      /^[0-9a-f-]{36}$/,
+    );
+  });
+
+  it("is ready while Redis answers and a worker's beat is fresh", async () => {
+    const fixture = await start("none");
+    expect(await fixture.request("/health")).toMatchObject({ status: 200 });
+    expect(await fixture.request("/ready")).toMatchObject({ status: 200 });
+    await fixture.worker.close();
+    await until(async () => (await fixture.request("/ready")).status === 503, 6_000);
+    expect((await fixture.request("/ready")).body.missing).toEqual(["attention worker"]);
+    await fixture.redis.kill();
+    await until(async () => (await fixture.request("/ready")).body.missing[0] === "redis");
+  });
+
+  it("counts what it serves under the names that dashboards know", async () => {
+    const fixture = await start("none");
+    fixture.worker.script = () => ({ tokens: [1, 2, 3] });
+    await fixture.post("/v1/completions", { prompt: [1, 2], max_tokens: 3 });
+    const { body } = await fixture.request("/metrics");
+    const labels = 'model_name="tiny",engine="gateway"';
+    for (const line of [
+      `vllm:prompt_tokens_total{${labels}`,
+      `vllm:generation_tokens_total{${labels}`,
+      `vllm:request_success_total{${labels},finished_reason="length"`,
+      `vllm:time_to_first_token_seconds_count{`,
+      `vllm:inter_token_latency_seconds_count{`,
+      `vllm:e2e_request_latency_seconds_count{`,
+      `vllm:request_time_per_output_token_seconds_count{`,
+      `vllm:request_prompt_tokens_sum{`,
+      `vllm:request_generation_tokens_sum{`,
+      `moiety_queue_requests{state="waiting"`,
+      `moiety_http_responses_total{route="/v1/completions",status="200"`,
+    ]) {
+      expect(body).toContain(line);
+    }
+  });
+});
+
+describe("keys", () => {
+  it("are required when configured, and name the tenant whose cache is its own", async () => {
+    const fixture = await start("none", { MOIETY_API_KEYS: "alice:key-of-alice,bob:key-of-bob" });
+    fixture.worker.script = () => ({ tokens: [1] });
+    const as = (authorization?: string) =>
+      fixture.post("/v1/completions", { prompt: [1], max_tokens: 1, cache_salt: "s" }, authorization ? { authorization } : {});
+    for (const wrong of [undefined, "Bearer nope", "Bearer", "Basic key-of-bob", "Bearer key-of-bo"]) {
+      expect(await as(wrong)).toMatchObject({ status: 401, body: { error: { code: "invalid_api_key" } } });
+    }
+    expect((await as("Bearer key-of-bob")).status).toBe(200);
+    expect(fixture.worker.last.record).toMatchObject({ tenant: "bob", cacheSalt: "bob/s" });
+    expect((await fixture.request("/v1/models")).status).toBe(401);
+    expect((await fixture.request("/health")).status).toBe(200);
+  });
+});
+
+describe("limits", () => {
+  it("answers 429 with Retry-After when the queue is full, and serves on when there is room", async () => {
+    const fixture = await start("none", { MOIETY_MAX_REQUESTS: "2" });
+    fixture.worker.script = () => ({ tokens: [1], delayMs: 400 });
+    const asked = await Promise.all(
+      Array.from({ length: 5 }, () => fixture.post("/v1/completions", { prompt: [1], max_tokens: 1 })),
+    );
+    expect(asked.map((answer) => answer.status).sort()).toEqual([200, 200, 429, 429, 429]);
+    const refused = asked.find((answer) => answer.status === 429);
+    expect(Number(refused?.headers.get("retry-after"))).toBeGreaterThanOrEqual(1);
+    expect(refused?.body.error.code).toBe("rate_limit_exceeded");
+    expect((await fixture.post("/v1/completions", { prompt: [1], max_tokens: 1, n: 3 })).status).toBe(429);
+    await until(async () => (await fixture.post("/v1/completions", { prompt: [1], max_tokens: 1 })).status === 200);
+  });
+
+  it("answers 429 when the gateway itself is full", async () => {
+    const fixture = await start("none", { MOIETY_MAX_STREAMS: "1" });
+    fixture.worker.script = () => ({ tokens: [1], delayMs: 300 });
+    const asked = await Promise.all([1, 2].map(() => fixture.post("/v1/completions", { prompt: [1], max_tokens: 1 })));
+    expect(asked.map((answer) => answer.status).sort()).toEqual([200, 429]);
+  });
+
+  it("cancels the request of a client that reads nothing, and keeps little for it", async () => {
+    const fixture = await start("none", { MOIETY_SLOW_CLIENT_TIMEOUT_MS: "500" });
+    const top = Array.from({ length: 20 }, (_, token) => ({ token, logprob: -1 }));
+    const tokens = Array.from({ length: 3_000 }, () => ({ token: 1, logprob: -1, top }));
+    fixture.worker.script = () => ({ tokens, stride: 300 });
+    const body = JSON.stringify({ prompt: [1], max_tokens: 3_000, logprobs: 20, stream: true, n: 8 });
+    const head = "POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n";
+    const socket = connect(fixture.gateway.port, "127.0.0.1");
+    socket.on("error", () => undefined);
+    socket.pause();
+    socket.write(`${head}content-length: ${body.length}\r\n\r\n${body}`);
+    const slowClients = async () => /moiety_gateway_slow_clients_total\S* 1/.test((await fixture.request("/metrics")).body);
+    try {
+      for (let waits = 0; !(await slowClients()); waits++) {
+        if (waits > 60) throw new Error("the stream was not cancelled");
+        await sleep(200);
+      }
+    } finally {
+      socket.destroy();
+    }
+  });
+
+  it("keeps a silent stream alive with comments", async () => {
+    const fixture = await start("none", { MOIETY_SSE_KEEP_ALIVE_MS: "100" });
+    fixture.worker.script = () => ({ tokens: [1], delayMs: 450 });
+    const response = await fetch(`${fixture.url}/v1/completions`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ prompt: [1], max_tokens: 1, stream: true }),
+    });
+    expect(response.headers.get("content-type")).toContain("text/event-stream");
+    expect(response.headers.get("x-request-id")).toBeTruthy();
+    expect((await response.text()).split(": keep-alive\n\n").length).toBeGreaterThan(2);
+  });
+});
+
+describe("failures", () => {
+  it("finishes what runs and refuses what is new while it drains", async () => {
+    const fixture = await start("none");
+    fixture.worker.script = () => ({ tokens: [1, 2, 3, 4], delayMs: 200 });
+    const running = fixture.stream("/v1/completions", { prompt: [1], max_tokens: 4 });
+    await until(() => fixture.worker.claims.length === 1);
+    const closing = fixture.gateway.close();
+    await until(async () => (await fixture.request("/ready")).status === 503);
+    const refused = await fixture.post("/v1/completions", { prompt: [1] });
+    expect(refused).toMatchObject({ status: 503, body: { error: { code: "unavailable" } } });
+    expect(refused.headers.get("retry-after")).toBe("1");
+    expect((await running).flatMap((chunk) => chunk.choices[0].token_ids)).toEqual([1, 2, 3, 4]);
+    await closing;
+  });
+
+  it("streams on, token for token, over a Redis that is killed and comes back", async () => {
+    const fixture = await start("none");
+    const tokens = Array.from({ length: 120 }, (_, index) => index);
+    fixture.worker.script = () => ({ tokens, delayMs: 10 });
+    const streams = Array.from({ length: 4 }, () => fixture.stream("/v1/completions", { prompt: [1], max_tokens: 120 }));
+    await until(() => fixture.worker.claims.length === 4);
+    await sleep(300);
+    await fixture.redis.kill();
+    await sleep(500);
+    await fixture.redis.restart();
+    for (const chunks of await Promise.all(streams)) {
+      expect(chunks.flatMap((chunk) => chunk.choices[0].token_ids)).toEqual(tokens);
+    }
+  });
+});
+
+function bound(fixture: GatewayFixture): Pick<GatewayFixture, "post" | "request"> {
+  return { post: fixture.post.bind(fixture), request: fixture.request.bind(fixture) };
+}
