@@ -12,6 +12,11 @@ const POLL_MS = 50;
 const PATIENCE_MS = 10_000;
 /** Beyond its drain timeout, for a process to end by itself. */
 const STOP_GRACE_MS = 5_000;
+/**
+ * For an expert worker: it would wait for others to take over its experts, but when the cluster stops nobody calls it any more, and it
+ * has nothing to lose.
+ */
+const EXPERT_STOP_MS = 300;
 
 export interface ClusterSettings {
   readonly plan: ClusterPlan;
@@ -139,10 +144,11 @@ export class Cluster {
 
   private async waitForEnd(process: ManagedProcess): Promise<void> {
     const { drainTimeoutMs, tell } = this.settings;
+    const expendable = process.plan.kind === "expert-worker";
     const patience = new AbortController();
-    const overdue = this.clock.sleep(drainTimeoutMs + STOP_GRACE_MS, patience.signal).then(
+    const overdue = this.clock.sleep(expendable ? EXPERT_STOP_MS : drainTimeoutMs + STOP_GRACE_MS, patience.signal).then(
       () => {
-        tell(`${process.plan.name} did not stop in time; it is ended now`);
+        if (!expendable) tell(`${process.plan.name} did not stop in time; it is ended now`);
         process.kill("SIGKILL");
       },
       () => undefined,

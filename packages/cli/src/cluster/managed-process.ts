@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, openSync, readFileSync } from "node:fs";
 import { AppError } from "@moiety/core";
+import { displayPath } from "../display-path.js";
 import type { ProcessPlan } from "./run-plan.js";
 
 export interface LaunchOptions {
@@ -67,7 +68,7 @@ export function endedError(name: string, ending: Ending, log: string): AppError 
   const last = lastLines(log, 6)
     .map((line) => `\n  ${line}`)
     .join("");
-  return new AppError("UNAVAILABLE", `${name} ended (${ending.how}) before it was ready${last}\n  log: ${log}`);
+  return new AppError("UNAVAILABLE", `${name} ended (${ending.how}) before it was ready${last}\n  log: ${displayPath(log)}`);
 }
 
 function lastLines(path: string, count: number): string[] {

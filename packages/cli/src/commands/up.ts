@@ -1,5 +1,5 @@
 import { availableParallelism } from "node:os";
-import { basename, relative, resolve } from "node:path";
+import { basename, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { AppError } from "@moiety/core";
 import { openCheckpoint } from "@moiety/model";
@@ -12,6 +12,7 @@ import { findRedisServer } from "../cluster/redis-server.js";
 import { endLeftovers } from "../cluster/run-file.js";
 import { planCluster, portsNeeded } from "../cluster/run-plan.js";
 import { stopOnSignals } from "../cluster/stop-on-signals.js";
+import { displayPath } from "../display-path.js";
 import { activationOption, integerBetween, kernelLevelOption } from "../option-values.js";
 import { welcome } from "./welcome.js";
 
@@ -130,9 +131,7 @@ async function up(flags: UpFlags): Promise<void> {
     tell,
   });
   const stopped = stopOnSignals(cluster, tell);
-  tell(
-    `starting ${plan.services.length + (plan.redis === undefined ? 0 : 1)} processes; logs in ${relative(process.cwd(), cluster.logDir)}`,
-  );
+  tell(`starting ${plan.services.length + (plan.redis === undefined ? 0 : 1)} processes; logs in ${displayPath(cluster.logDir)}`);
   try {
     await cluster.start();
   } catch (error) {

@@ -1,5 +1,5 @@
-import { relative } from "node:path";
 import type { ClusterOptions } from "../cluster/cluster-options.js";
+import { displayPath } from "../display-path.js";
 
 export interface WelcomeFacts {
   readonly options: ClusterOptions;
@@ -23,7 +23,7 @@ export function welcome({ options, seconds, logDir, hasKeys }: WelcomeFacts): st
     `  curl -N ${base}/v1/completions -H "Content-Type: application/json"${key} -d ${shellQuote(body)}`,
     "",
     `  chat: npx moiety chat --url ${base}`,
-    `  logs: ${relative(process.cwd(), logDir) || "."}/<process>.log    stop: Ctrl-C`,
+    `  logs: ${displayPath(logDir)}/<process>.log    stop: Ctrl-C`,
     "",
   ].join("\n");
 }
