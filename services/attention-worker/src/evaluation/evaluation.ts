@@ -47,6 +47,7 @@ export interface EvaluationOptions {
 export interface Evaluation {
   /** The kernels' level. */
   readonly level: KernelLevel;
+  /** One case at a time: a second call waits for the first. */
   run(given: EvaluationCase): Promise<EvaluationResult>;
   close(): Promise<void>;
 }
@@ -68,9 +69,15 @@ export async function openEvaluation(options: EvaluationOptions): Promise<Evalua
     const cache = new KvCache(poolsFor(config.slidingWindow));
     const experts = await openExperts(model, options);
     const forward = { attention: model.attention, experts: experts.pool, layers: config.layers };
+    let previous: Promise<unknown> = Promise.resolve();
+    const run = (given: EvaluationCase) => {
+      const result = previous.then(() => evaluate({ model: forward, config, cache, chunkTokens, generate }, given));
+      previous = result.catch(() => {});
+      return result;
+    };
     return {
       level: model.kernels.level,
-      run: (given) => evaluate({ model: forward, config, cache, chunkTokens, generate }, given),
+      run,
       close: async () => {
         await experts.close();
         await model.close();
