@@ -52,7 +52,11 @@ export class RedisServer {
       "--appendonly",
       "yes",
     ];
-    this.#process = spawn(binary, options, { stdio: "ignore" });
+    const child = spawn(binary, options, { stdio: "ignore" });
+    this.#process = child;
+    const reap = () => child.kill("SIGKILL");
+    process.once("exit", reap);
+    child.once("exit", () => process.off("exit", reap));
     const client = new Redis(this.url, { lazyConnect: true, retryStrategy: () => 20, maxRetriesPerRequest: null });
     client.on("error", () => undefined);
     await client.connect().catch(() => undefined);

@@ -76,8 +76,11 @@ export class GatewayFixture {
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.gateway.close(), this.worker.close()]);
-    await this.redis.stop();
+    try {
+      await Promise.all([this.gateway.close(), this.worker.close()]);
+    } finally {
+      await this.redis.stop();
+    }
     await rm(this.#directory, { recursive: true, force: true });
   }
 
