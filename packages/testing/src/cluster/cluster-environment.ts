@@ -22,6 +22,8 @@ export function commonEnvironment(settings: ClusterSettings): Variables {
     MOIETY_MODEL: settings.model,
     MOIETY_CHECKPOINT: settings.model,
     MOIETY_REDIS_URL: settings.redisUrl,
+    MOIETY_REDIS_PREFIX: "moiety",
+    MOIETY_QUEUE_PREFIX: "moiety",
     MOIETY_ROUTER_ADDRESS: settings.routerAddress,
     MOIETY_DRAIN_TIMEOUT_MS: "10000",
   };

@@ -1,0 +1,149 @@
+import { execFile } from "node:child_process";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import {
+  type ClusterHandle,
+  compareGolden,
+  describeGolden,
+  type GoldenMode,
+  type GoldenResults,
+  goldenCases,
+  judgeGolden,
+  readGolden,
+  startCluster,
+} from "../src/index.js";
+
+const run = promisify(execFile);
+const moiety = fileURLToPath(new URL("../../cli/bin/moiety.js", import.meta.url));
+const fixtures = fileURLToPath(new URL("../fixtures/golden/", import.meta.url));
+
+/** check.py's keys; logits_all exists for short prompts only. */
+const NEEDED =
+  "logits_last probe_logits argmax lse router_idx resid_last resid_attn_last greedy forced_argmax forced_last_logits".split(" ");
+
+interface Setting {
+  readonly checkpoint: string;
+  /** Expert workers; 0: the experts are inside the attention worker. */
+  readonly workers: number;
+  readonly level: string;
+  readonly activation: "f32" | "bf16";
+}
+
+let out: string;
+const levels: string[] = [];
+
+beforeAll(async () => {
+  out = await mkdtemp(join(tmpdir(), "moiety-golden-"));
+});
+afterAll(() => rm(out, { recursive: true, force: true }));
+
+/** Runs the documented command, and reads what it wrote. */
+async function evaluate(setting: Setting, cluster: ClusterHandle | undefined, chunkTokens: number) {
+  const { checkpoint, level, activation } = setting;
+  const router = cluster?.router?.process.command.env["MOIETY_LISTEN_ADDRESS"];
+  const folder = join(out, `${checkpoint}-${setting.workers}-${level}-${activation}-${chunkTokens}`);
+  const flags = ["--for", casesOf(checkpoint), "--activation", activation, "--kernel-level", level, "--threads", "2"];
+  const where = router === undefined ? [] : ["--router", router];
+  const cases = ["--cases", join(fixtures, "cases.json"), "--chunk-tokens", String(chunkTokens), "--out", folder];
+  await run(process.execPath, [moiety, "eval", join(fixtures, "ckpt", checkpoint), ...cases, ...flags, ...where]);
+  return Promise.all(
+    goldenCases()
+      .filter((each) => each.checkpoint === casesOf(checkpoint))
+      .map(async ({ name }) => ({ name, got: flatten(JSON.parse(await readFile(join(folder, `${name}.json`), "utf8"))) })),
+  );
+}
+
+/** The checkpoints A-sharded and A-bf16 hold the weights of A. */
+const casesOf = (checkpoint: string) => checkpoint.slice(0, 1);
+
+function flatten(results: Record<string, unknown>): GoldenResults {
+  return Object.fromEntries(
+    Object.entries(results).map(([key, value]) => [key, (value as unknown[]).flat(Number.POSITIVE_INFINITY) as number[]]),
+  );
+}
+
+function expectGolden(results: Awaited<ReturnType<typeof evaluate>>, mode: GoldenMode): void {
+  const cases = results.map(({ name, got }) => {
+    expect(Object.keys(got), name).toEqual(expect.arrayContaining(NEEDED));
+    return { name, checks: compareGolden(readGolden(name), got, mode) };
+  });
+  const wrong = cases.map(({ name, checks }) => `${name}: ${describeGolden(checks)}`).join("\n");
+  expect(judgeGolden(cases.map(({ checks }) => checks), mode), wrong).toBe(true);
+}
+
+/** Every chunking gives the same bits, and these are within the tolerances. */
+async function expectRight(setting: Setting, chunkings: readonly number[]): Promise<void> {
+  const cluster = setting.workers === 0 ? undefined : await startEvaluationCluster(setting);
+  try {
+    const [first, ...others] = await Promise.all(chunkings.map((chunk) => evaluate(setting, cluster, chunk)));
+    if (first === undefined) throw new Error("no chunking was given");
+    for (const other of others) expect(other).toEqual(first);
+    expectGolden(first, setting.activation === "f32" ? "fp32" : "bf16");
+    const key = `${setting.checkpoint} ${setting.activation}`;
+    const known = bitsOf.get(key);
+    if (known === undefined) bitsOf.set(key, first);
+    else expect(first, `${key}: the same bits at every level and sharding`).toEqual(known);
+  } finally {
+    await cluster?.close();
+  }
+}
+const bitsOf = new Map<string, unknown>();
+
+const startEvaluationCluster = ({ checkpoint, workers, level, activation }: Setting) =>
+  startCluster({
+    model: join(fixtures, "ckpt", checkpoint),
+    expertWorkers: workers,
+    attentionWorkers: 0,
+    gateways: 0,
+    activation,
+    kernelLevel: level,
+  });
+
+const { availableLevels } = await import("@moiety/kernels");
+levels.push(...availableLevels());
+
+describe.each(["f32", "bf16"] as const)("the golden outputs, with %s activations", (activation) => {
+  for (const level of levels)
+    for (const checkpoint of ["A", "B"])
+      it.each([0, 2, 3])(
+        `are met at level ${level}, checkpoint ${checkpoint}, with %i expert workers, in several chunkings`,
+        (workers) => expectRight({ checkpoint, workers, level, activation }, [512, 5]),
+        120_000,
+      );
+
+  it.each(["A-sharded", "A-bf16"])(
+    "are met by the checkpoint %s",
+    (checkpoint) => expectRight({ checkpoint, workers: 2, level: levels.at(-1) ?? "scalar", activation }, [64]),
+    120_000,
+  );
+});
+
+describe("the golden continuations, through the gateway", () => {
+  let cluster: ClusterHandle;
+  beforeAll(async () => {
+    cluster = await startCluster({ model: join(fixtures, "ckpt", "B"), expertWorkers: 2, activation: "f32" });
+  }, 60_000);
+  afterAll(() => cluster?.close());
+
+  it.each(goldenCases().filter(({ checkpoint }) => checkpoint === "B"))("are exact for $name", async ({ name, tokens, greedy }) => {
+    const body = { model: "B", prompt: tokens, max_tokens: 32, temperature: 0, ignore_eos: true, logprobs: 1 };
+    const response = await fetch(`${cluster.url}/v1/completions`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(body),
+    });
+    const answer = (await response.json()) as { choices: { token_ids: number[]; logprobs: { token_logprobs: number[] } }[] };
+    expect(response.status, JSON.stringify(answer)).toBe(200);
+    const golden = readGolden(name);
+    const logits = golden.get("greedy_top20_logits")?.values ?? [];
+    const lse = golden.get("greedy_lse")?.values ?? [];
+    expect(answer.choices[0]?.token_ids).toEqual(greedy);
+    answer.choices[0]?.logprobs.token_logprobs.forEach((logprob, index) => {
+      expect(Math.abs(logprob - (Number(logits[index * 20]) - Number(lse[index]))), `token ${index}`).toBeLessThan(1e-3);
+    });
+  });
+});
