@@ -85,6 +85,9 @@ export async function serveExperts(options: ServeExpertsOptions): Promise<Expert
     port: config.MOIETY_HTTP_PORT,
     registry: parts.registry,
     readiness: () => holdings.missing(),
+  }).catch(async (error: unknown) => {
+    await Promise.all([listening.close(), holdings.close()]);
+    throw error;
   });
   if (options.joinRouter !== false) control = joinRouter({ ...options, id, address, clock, parts });
   logger.info({ address, httpPort: http.port }, "expert worker listening");
