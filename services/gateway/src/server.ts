@@ -27,6 +27,8 @@ export interface Gateway {
 }
 
 const REQUEST_ID = /^[A-Za-z0-9._:-]{1,128}$/;
+/** What nginx logs for a client that went away. */
+const CLIENT_CLOSED = 499;
 const isApi = (url: string): boolean => url.startsWith("/v1/") || url === "/v1";
 
 /** Requests that are being answered. */
@@ -160,6 +162,18 @@ function addTraffic(app: FastifyInstance, context: GatewayContext, traffic: Traf
     metrics.inFlight(-1);
     traffic.leave();
   };
+  // Not onResponse: Fastify calls that only for answers that were sent whole, and clients hang up on streams.
+  app.addHook("onRequest", async (request, reply) => {
+    const startedMs = context.clock.monotonicMs();
+    reply.raw.once("close", () => {
+      const route = request.routeOptions.url ?? "none";
+      const status = reply.raw.writableFinished ? reply.raw.statusCode : CLIENT_CLOSED;
+      metrics.response({ route, status });
+      if (!isApi(request.url)) return;
+      const durationMs = Math.round(context.clock.monotonicMs() - startedMs);
+      logger.info({ requestId: request.id, method: request.method, route, status, durationMs }, "answered");
+    });
+  });
   app.addHook("onRequest", async (request, reply) => {
     reply.header("x-request-id", request.id);
     if (!isApi(request.url)) return;
@@ -181,11 +195,5 @@ function addTraffic(app: FastifyInstance, context: GatewayContext, traffic: Traf
   });
   app.addHook("onError", async (_request, _reply, error) => {
     if (fromThrown(error).details["limit"] !== undefined) metrics.rejected("queue-full");
-  });
-  app.addHook("onResponse", async (request, reply) => {
-    const route = request.routeOptions.url ?? "none";
-    const { statusCode: status, elapsedTime: durationMs } = reply;
-    metrics.response({ route, status });
-    if (isApi(request.url)) logger.info({ requestId: request.id, method: request.method, route, status, durationMs }, "answered");
   });
 }

@@ -202,6 +202,9 @@ describe("POST /v1/completions", () => {
       await until(() => fixture.worker.claims.every((claim) => claim.signal.aborted), 2_000);
       expect(Date.now() - goneMs).toBeLessThan(1_000);
     }
+    expect((await fixture.request("/metrics")).body).toMatch(
+      /moiety_http_responses_total\{route="\/v1\/completions",status="499"[^}]*\} 2/,
+    );
   });
 
   it("reports a generation that failed: as a status, or as the last event of a stream", async () => {
