@@ -60,6 +60,7 @@ describe.each(runs)("checkpoint $checkpoint at level $level", ({ level, checkpoi
 
   it.each(cases.filter((golden) => golden.checkpoint === checkpoint.charAt(0)))(
     "computes what the reference does: $name",
+    { timeout: 120_000 },
     async (golden) => {
       const model = await opened;
       const expected = readGolden(`golden/${golden.name}.safetensors`);
