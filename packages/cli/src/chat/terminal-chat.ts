@@ -20,6 +20,8 @@ export interface TerminalChatOptions {
 /** Reads messages line by line and prints answers as they come, until /quit or the end of the input. */
 export async function chatInTerminal(options: TerminalChatOptions): Promise<void> {
   const { session, input, output, interactive } = options;
+  // Before reading begins: a line that comes while nobody iterates is lost.
+  if (interactive) output.write(`${await session.modelName()}: ${HELP}\n`);
   const reader = createInterface({ input, output: interactive ? output : undefined, terminal: interactive, prompt: "> " });
   let answering: AbortController | undefined;
   const interrupt = () => {
@@ -30,7 +32,6 @@ export async function chatInTerminal(options: TerminalChatOptions): Promise<void
   reader.on("SIGINT", interrupt);
   process.on("SIGINT", interrupt);
   try {
-    if (interactive) output.write(`${await session.modelName()}: ${HELP}\n`);
     for await (const line of lines(reader, interactive)) {
       const message = line.trim();
       if (message === "") continue;
@@ -79,7 +80,7 @@ async function answer(options: AnswerOptions): Promise<void> {
     }
     output.write(`${ending(last, options.colours)}${signal.aborted ? "(stopped)\n" : ""}`);
   } catch (error) {
-    output.write(ending(last, options.colours));
+    if (last !== undefined) output.write(ending(last, options.colours));
     if (!interactive) throw error;
     output.write(`${AppError.from(error).message}\n`);
   }
