@@ -52,6 +52,15 @@ const dispatchCase = fc
     return { header, frame };
   });
 
+/** Compares like `toEqual`; bytes as text, because comparing them one by one takes seconds. */
+function expectSame(read: DispatchRows | ResultRows, expected: DispatchRows | ResultRows): void {
+  const readable = (message: object) =>
+    Object.fromEntries(
+      Object.entries(message).map(([key, value]) => [key, Buffer.isBuffer(value) ? value.toString("base64") : value]),
+    );
+  expect(readable(read)).toEqual(readable(expected));
+}
+
 function outcome(decode: () => unknown): "message" | "refusal" {
   try {
     decode();
@@ -69,7 +78,7 @@ describe("the codec of calls", () => {
       fc.property(dispatchCase, ({ header, frame }) => {
         const read = DispatchRows.decode(encodeDispatch({ header, frame }));
         const { rowCount, pairCount, pairs, rows } = frame;
-        expect(read).toEqual({ ...header, rowCount, pairCount, pairs: Buffer.from(pairs), rows: Buffer.from(rows) });
+        expectSame(read, { ...header, rowCount, pairCount, pairs, rows });
       }),
     );
   });
@@ -77,7 +86,7 @@ describe("the codec of calls", () => {
   it("reads what the generated code writes", () => {
     fc.assert(
       fc.property(dispatchMessage, (message) => {
-        expect(decodeDispatch(Buffer.from(DispatchRows.encode(message).finish()))).toEqual(message);
+        expectSame(decodeDispatch(Buffer.from(DispatchRows.encode(message).finish())), message);
       }),
     );
   });
@@ -115,16 +124,11 @@ describe("the codec of answers", () => {
           const frame = new ResultFrame({ rowCount, rowBytes });
           frame.rows.fill(0xab);
           const message = encodeResult({ kind: "rows", header, frame });
-          expect(ResultRows.decode(message)).toEqual({
-            ...header,
-            code: 0,
-            rowCount,
-            error: "",
-            rows: Buffer.alloc(rowCount * rowBytes, 0xab),
-          });
+          const rows = Buffer.alloc(rowCount * rowBytes, 0xab);
+          expectSame(ResultRows.decode(message), { ...header, code: 0, rowCount, error: "", rows });
           const received = Buffer.concat([Buffer.alloc(5), message]);
-          const { rows } = decodeResult(received.subarray(5));
-          if (rows.length > 0) expect((rows.byteOffset - received.byteOffset) % ROW_ALIGNMENT_BYTES).toBe(0);
+          const arrived = decodeResult(received.subarray(5)).rows;
+          if (rows.length > 0) expect((arrived.byteOffset - received.byteOffset) % ROW_ALIGNMENT_BYTES).toBe(0);
         },
       ),
     );
@@ -149,7 +153,7 @@ describe("the codec of answers", () => {
     fc.assert(
       fc.property(resultMessage, (message) => {
         const wire = Buffer.from(ResultRows.encode(message).finish());
-        expect(decodeResult(wire)).toEqual(ResultRows.decode(wire));
+        expectSame(decodeResult(wire), ResultRows.decode(wire));
       }),
     );
   });

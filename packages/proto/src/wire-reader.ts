@@ -1,10 +1,10 @@
 import { AppError } from "@moiety/core";
 
 /** How a field's value is laid out (protobuf's wire types; groups do not exist here). */
-export const WIRE_VARINT = 0;
-export const WIRE_FIXED64 = 1;
-export const WIRE_BYTES = 2;
-export const WIRE_FIXED32 = 5;
+const WIRE_VARINT = 0;
+const WIRE_FIXED64 = 1;
+const WIRE_BYTES = 2;
+const WIRE_FIXED32 = 5;
 
 /**
  * Walks the fields of one flat protobuf message without copying. Whatever the bytes are, it reads within them, ends, and throws

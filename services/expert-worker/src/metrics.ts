@@ -11,6 +11,7 @@ export interface WorkerGauges {
   residentBytes(): number;
   heldExperts(): number;
   readyEpoch(): number;
+  forEachHeat(visit: (layer: number, expert: number, rows: number) => void): void;
 }
 
 export interface WorkerMetrics {
@@ -29,11 +30,15 @@ export function createWorkerMetrics(registry: Registry, gauges: WorkerGauges): W
   const registers = [registry];
   const calls = new Counter({ name: "moiety_expert_calls_total", help: "calls answered with rows", registers });
   const rows = new Counter({ name: "moiety_expert_rows_total", help: "(row, expert) pairs computed", registers });
-  const heat = new Counter({
+  new Counter({
     name: "moiety_expert_heat_rows_total",
     help: "pairs computed, by layer and expert",
     labelNames: ["layer", "expert"] as const,
     registers,
+    collect() {
+      this.reset();
+      gauges.forEachHeat((layer, expert, count) => this.inc({ layer, expert }, count));
+    },
   });
   const errors = new Counter({
     name: "moiety_expert_errors_total",
@@ -66,12 +71,7 @@ export function createWorkerMetrics(registry: Registry, gauges: WorkerGauges): W
       merged.observe(batch.length);
       computeSeconds.observe(computeMs / 1_000);
       for (const ms of queueMs) queueSeconds.observe(ms / 1_000);
-      const byExpert = new Map<number, number>();
-      for (const { pairExperts } of batch) {
-        rows.inc(pairExperts.length);
-        for (const expert of pairExperts) byExpert.set(expert, (byExpert.get(expert) ?? 0) + 1);
-      }
-      for (const [expert, count] of byExpert) heat.inc({ layer: batch[0]?.layer ?? 0, expert }, count);
+      for (const { pairExperts } of batch) rows.inc(pairExperts.length);
     },
     failed: ({ code }) => errors.inc({ code }),
   };

@@ -123,7 +123,7 @@ export class WorkerParts {
   }
 
   #createMetrics(): WorkerMetrics {
-    const { executor, links, holdings } = this;
+    const { executor, links, holdings, heat } = this;
     const { engine } = this.#options.source;
     return createWorkerMetrics(this.registry, {
       queuedCalls: () => executor.queuedCalls,
@@ -133,6 +133,7 @@ export class WorkerParts {
       residentBytes: () => engine.residentBytes,
       heldExperts: () => holdings.heldCount,
       readyEpoch: () => holdings.readyEpoch,
+      forEachHeat: (visit) => heat.forEachTotal(visit),
     });
   }
 }

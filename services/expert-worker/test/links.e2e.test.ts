@@ -228,6 +228,33 @@ describe("calls over links", () => {
   });
 });
 
+describe("the metrics of an expert worker", () => {
+  it("count calls, rows and the heat of every expert", async () => {
+    cluster = new TestCluster();
+    const { worker } = await cluster.expert("only");
+    const pool = await cluster.pool();
+    const table = cluster.table([{ worker, experts: ALL }]);
+    worker.applyPlacement(table);
+    pool.updatePlacement(table);
+    await until(() => pool.missing().length === 0);
+    const call = layerCall(3, cluster.rowBytes);
+    await pool.run(call, never());
+    await pool.run(call, never());
+    const text = await (await fetch(`http://127.0.0.1:${worker.httpPort}/metrics`)).text();
+    const value = (start: string) =>
+      text
+        .split("\n")
+        .filter((line) => line.startsWith(start))
+        .map((line) => Number(line.split(" ").at(-1)));
+    expect(value("moiety_expert_calls_total")).toEqual([2]);
+    expect(value("moiety_expert_rows_total")).toEqual([2 * call.expertIds.length]);
+    const heat = value("moiety_expert_heat_rows_total{");
+    expect(heat).toHaveLength(new Set(call.expertIds).size);
+    expect(heat.reduce((sum, count) => sum + count, 0)).toBe(2 * call.expertIds.length);
+    expect((await fetch(`http://127.0.0.1:${worker.httpPort}/ready`)).status).toBe(200);
+  });
+});
+
 describe("a link", () => {
   it("is refused, with the field named, between processes of different models", async () => {
     cluster = new TestCluster();

@@ -51,7 +51,7 @@ export interface RemoteExpertPoolLimits {
   readonly retireMs: number;
 }
 
-export const DEFAULT_LIMITS: RemoteExpertPoolLimits = {
+const DEFAULT_LIMITS: RemoteExpertPoolLimits = {
   callDeadlineMs: 2_000,
   maxCallDeadlineMs: 30_000,
   maxRowsPerCall: 1_024,
