@@ -42,7 +42,7 @@ export class RowFrame {
     const padding = paddingFor(unpadded);
     const rowsStart = unpadded + padding;
     this.#layout = layout;
-    this.#memory = Buffer.allocUnsafeSlow(rowsStart + rowsBytes);
+    this.#memory = allocate(rowsStart + rowsBytes);
     this.#headerStart = GRPC_PREFIX_BYTES + padding;
     this.rows = this.#memory.subarray(rowsStart);
     const leadingEnd = rowsStart - rowsHead;
@@ -78,6 +78,23 @@ export class RowFrame {
     this.#memory[GRPC_PREFIX_BYTES + 1] = padding - 2;
     this.#memory.fill(0, GRPC_PREFIX_BYTES + 2, GRPC_PREFIX_BYTES + padding);
   }
+}
+
+/** Small frames share slabs: an ArrayBuffer for each would have the garbage collector run every few calls. */
+const SLAB_BYTES = 1024 * 1024;
+let slab = Buffer.alloc(0);
+let slabUsed = 0;
+
+/** Uninitialised memory that begins at a multiple of the rows' alignment within its ArrayBuffer. */
+function allocate(length: number): Buffer {
+  if (length > SLAB_BYTES / 8) return Buffer.allocUnsafeSlow(length);
+  if (slabUsed + length > slab.length) {
+    slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
+    slabUsed = 0;
+  }
+  const start = slabUsed;
+  slabUsed += Math.ceil(length / ROW_ALIGNMENT_BYTES) * ROW_ALIGNMENT_BYTES;
+  return slab.subarray(start, start + length);
 }
 
 function fieldLength(lengthBytes: number): number {
