@@ -64,3 +64,13 @@ export function createServer(maxReceiveBytes = 4 * MIB): Server {
     "grpc.keepalive_timeout_ms": 2_000,
   });
 }
+
+/**
+ * Under which address others reach a server that listens on `listenAddress` and was bound to `port`.
+ * `advertise` is a host, which gets the port, or a whole host:port or unix:path; absent: the address listened on.
+ */
+export function advertisedAddress(listenAddress: string, port: number, advertise?: string): string {
+  if (advertise !== undefined && (advertise.startsWith("unix:") || /:\d+$/.test(advertise))) return advertise;
+  if (advertise === undefined && listenAddress.startsWith("unix:")) return listenAddress;
+  return `${advertise ?? listenAddress.replace(/:\d+$/, "")}:${port}`;
+}

@@ -60,7 +60,7 @@ export async function openRemoteExperts(options: RemoteExpertsOptions): Promise<
   const pool = await RemoteExpertPool.start({
     selfId: workerId,
     listenAddress,
-    ...(advertiseAddress === undefined ? {} : { advertise: (port) => withPort(advertiseAddress, port) }),
+    ...(advertiseAddress === undefined ? {} : { advertiseAddress }),
     model: model.identity,
     observer: logged(options.observer ?? silentObserver, logger),
   });
@@ -81,11 +81,6 @@ export async function openRemoteExperts(options: RemoteExpertsOptions): Promise<
   control.onPlacement((table) => pool.updatePlacement(table));
   control.start();
   return { pool, control, loaded: Promise.resolve() };
-}
-
-/** A host gets the bound port; anything else is taken as it is. */
-function withPort(address: string, port: number): string {
-  return address.startsWith("unix:") || /:\d+$/.test(address) ? address : `${address}:${port}`;
 }
 
 function logged(observer: ExpertPoolObserver, logger: Logger): ExpertPoolObserver {

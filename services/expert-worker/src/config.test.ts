@@ -5,7 +5,7 @@ import { expertWorkerConfigSchema } from "./config.js";
 describe("the configuration", () => {
   it("needs a name and a checkpoint, and names every fault at once", () => {
     expect(() => parseConfig(expertWorkerConfigSchema, { MOIETY_THREADS: "many" })).toThrow(
-      /MOIETY_WORKER_ID[\s\S]*MOIETY_CHECKPOINT[\s\S]*MOIETY_THREADS/,
+      /MOIETY_WORKER_ID[\s\S]*MOIETY_MODEL[\s\S]*MOIETY_THREADS/,
     );
   });
 

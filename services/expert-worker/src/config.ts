@@ -7,13 +7,13 @@ const GIB = 1024 ** 3;
 export const expertWorkerConfigSchema = z.object({
   ...processConfigShape,
   MOIETY_WORKER_ID: env.text().describe("name of this worker, unique in the cluster and the same after a restart"),
-  MOIETY_CHECKPOINT: env.text().describe("folder of the checkpoint: config.json and safetensors files"),
+  MOIETY_MODEL: env.text().describe("folder of the checkpoint: config.json and safetensors files"),
   MOIETY_ROUTER_ADDRESS: env.text("127.0.0.1:7070").describe("host:port or unix:path of the router"),
   MOIETY_LISTEN_ADDRESS: env.text("127.0.0.1:0").describe("host:port or unix:path of the data plane; port 0: any free one"),
-  MOIETY_ADVERTISED_HOST: env
+  MOIETY_ADVERTISE_ADDRESS: env
     .text()
     .optional()
-    .describe("host under which attention workers reach this worker; absent: the one it listens on"),
+    .describe("where attention workers reach it: host, host:port or unix:path; absent: the listen address"),
   MOIETY_ACTIVATION: z
     .enum(["f32", "bf16"])
     .default("bf16")

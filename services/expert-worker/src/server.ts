@@ -3,7 +3,7 @@ import { type Clock, type PlacementTable, parseWorkerId, systemClock, type Worke
 import { openKernels } from "@moiety/kernels";
 import { openCheckpoint } from "@moiety/model";
 import { expertRowService, modelIdentity } from "@moiety/proto";
-import { ControlClient, createServer, type Logger, listen, startProcessServer } from "@moiety/runtime";
+import { advertisedAddress, ControlClient, createServer, type Logger, listen, startProcessServer } from "@moiety/runtime";
 import type { ExpertWorkerConfig } from "./config.js";
 import { type ExpertSource, WorkerParts } from "./worker-parts.js";
 
@@ -40,7 +40,7 @@ export interface ExpertWorker {
  */
 export async function startExpertWorker(options: ExpertWorkerOptions): Promise<ExpertWorker> {
   const { config, logger } = options;
-  const checkpoint = await openCheckpoint(config.MOIETY_CHECKPOINT);
+  const checkpoint = await openCheckpoint(config.MOIETY_MODEL);
   for (const warning of checkpoint.warnings) logger.warn({ warning }, "checkpoint");
   const level = config.MOIETY_KERNEL_LEVEL;
   const kernels = openKernels({ threads: config.MOIETY_THREADS, ...(level !== undefined && { level }) });
@@ -79,7 +79,7 @@ export async function serveExperts(options: ServeExpertsOptions): Promise<Expert
   const server = createServer();
   server.addService(expertRowService, links.implementation);
   const listening = await listen(server, config.MOIETY_LISTEN_ADDRESS);
-  address = advertised(config, listening.port);
+  address = advertisedAddress(config.MOIETY_LISTEN_ADDRESS, listening.port, config.MOIETY_ADVERTISE_ADDRESS);
   const http = await startProcessServer({
     host: config.MOIETY_HTTP_HOST,
     port: config.MOIETY_HTTP_PORT,
@@ -145,10 +145,4 @@ function joinRouter({ config, source, logger, clock, id, address, parts }: JoinO
   control.onPlacement((table) => holdings.apply(table));
   control.start();
   return control;
-}
-
-function advertised(config: ExpertWorkerConfig, port: number): string {
-  const { MOIETY_LISTEN_ADDRESS: listenAddress, MOIETY_ADVERTISED_HOST: host } = config;
-  if (listenAddress.startsWith("unix:")) return listenAddress;
-  return `${host ?? listenAddress.replace(/:\d+$/, "")}:${port}`;
 }

@@ -39,7 +39,7 @@ export class TestCluster {
 
   async expert(id: string, config: Partial<ExpertWorkerConfig> = {}, model = this.model): Promise<TestWorker> {
     const engine = new StandInEngine(this.rowBytes);
-    const defaults = expertWorkerConfigSchema.parse({ MOIETY_WORKER_ID: id, MOIETY_CHECKPOINT: "none" });
+    const defaults = expertWorkerConfigSchema.parse({ MOIETY_WORKER_ID: id, MOIETY_MODEL: "none" });
     const worker = await serveExperts({
       config: { ...defaults, ...config },
       source: { model, engine, expertRefs: (layer, expert) => ({ layer, expert }) as never },

@@ -38,7 +38,7 @@ function spawnWorker(id: string): void {
   const env = {
     ...process.env,
     MOIETY_WORKER_ID: id,
-    MOIETY_CHECKPOINT: CHECKPOINT,
+    MOIETY_MODEL: CHECKPOINT,
     MOIETY_ROUTER_ADDRESS: `127.0.0.1:${router.port}`,
     MOIETY_THREADS: "1",
     MOIETY_LOG_LEVEL: "warn",

@@ -8,10 +8,10 @@ export const gatewayConfigSchema = z.object({
     .integer({ min: 0, max: 65_535, fallback: 8080 })
     .describe("port of the API, /health, /ready and /metrics"),
   MOIETY_GATEWAY_ID: env.text("gateway").describe("name of this process in logs and metrics"),
-  MOIETY_CHECKPOINT: env.text().describe("folder of the checkpoint; only its config.json and tokenizer.json are read"),
+  MOIETY_MODEL: env.text().describe("folder of the checkpoint; only its config.json and tokenizer.json are read"),
   MOIETY_MODEL_NAME: z.string().min(1).optional().describe("name of the model in the API; default: the checkpoint folder's name"),
   MOIETY_REDIS_URL: env.text("redis://127.0.0.1:6379").describe("Redis that holds the queue and the token logs"),
-  MOIETY_QUEUE_PREFIX: env.text("moiety").describe("keeps clusters apart that share a Redis"),
+  MOIETY_REDIS_PREFIX: env.text("moiety").describe("keeps clusters apart that share a Redis"),
   MOIETY_MAX_REQUESTS: env
     .integer({ min: 1, max: 1_000_000, fallback: 4_096 })
     .describe("requests that may wait or be served at once, over all gateways; more are answered with 429"),

@@ -55,11 +55,11 @@ class Traffic {
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const { config, logger, clock = systemClock } = options;
   const keys = await loadApiKeys(config.MOIETY_API_KEYS, config.MOIETY_API_KEYS_FILE);
-  const model = await openServedModel(config.MOIETY_CHECKPOINT, config.MOIETY_MODEL_NAME);
+  const model = await openServedModel(config.MOIETY_MODEL, config.MOIETY_MODEL_NAME);
   const registry = createRegistry({ service: "gateway", instance: config.MOIETY_GATEWAY_ID });
   const producer = createRequestProducer({
     redisUrl: config.MOIETY_REDIS_URL,
-    prefix: config.MOIETY_QUEUE_PREFIX,
+    prefix: config.MOIETY_REDIS_PREFIX,
     maxRequests: config.MOIETY_MAX_REQUESTS,
     clock,
     onError: (error) => logger.warn({ err: error }, "queue fault"),

@@ -65,7 +65,7 @@ export class GatewayFixture {
     const gateway = await serveGateway({
       MOIETY_HTTP_PORT: "0",
       MOIETY_LOG_LEVEL: "silent",
-      MOIETY_CHECKPOINT: directory,
+      MOIETY_MODEL: directory,
       MOIETY_MODEL_NAME: "tiny",
       MOIETY_REDIS_URL: redis.url,
       ...environment,

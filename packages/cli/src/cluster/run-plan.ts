@@ -73,8 +73,6 @@ export function planCluster(options: ClusterOptions, ports: readonly number[]): 
 function sharedEnvironment(options: ClusterOptions, redisUrl: string): Readonly<Record<string, string>> {
   return {
     MOIETY_MODEL: options.model,
-    MOIETY_CHECKPOINT: options.model,
-    MOIETY_MODEL_ID: options.modelName,
     MOIETY_MODEL_NAME: options.modelName,
     MOIETY_REDIS_URL: redisUrl,
     ...(options.activation === undefined ? {} : { MOIETY_ACTIVATION: options.activation }),

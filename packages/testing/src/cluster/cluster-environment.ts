@@ -20,10 +20,8 @@ export function commonEnvironment(settings: ClusterSettings): Variables {
   return {
     MOIETY_LOG_LEVEL: settings.logLevel,
     MOIETY_MODEL: settings.model,
-    MOIETY_CHECKPOINT: settings.model,
     MOIETY_REDIS_URL: settings.redisUrl,
     MOIETY_REDIS_PREFIX: "moiety",
-    MOIETY_QUEUE_PREFIX: "moiety",
     MOIETY_ROUTER_ADDRESS: settings.routerAddress,
     MOIETY_DRAIN_TIMEOUT_MS: "10000",
   };

@@ -9,7 +9,7 @@ import {
   type WorkerId,
 } from "@moiety/core";
 import { type ModelIdentity, rowBytesOf } from "@moiety/proto";
-import { backoffMs } from "@moiety/runtime";
+import { advertisedAddress, backoffMs } from "@moiety/runtime";
 import { DeadlineSweep } from "./deadline-sweep.js";
 import { planDispatches, type RowChoices } from "./dispatch-plan.js";
 import { type DispatchServer, startDispatchServer } from "./dispatch-server.js";
@@ -26,8 +26,8 @@ export interface RemoteExpertPoolOptions {
   readonly selfId: WorkerId;
   /** host:port or unix:path to bind; port 0 takes any free one. */
   readonly listenAddress: string;
-  /** Where expert workers reach it, given the port that was bound. Absent: `listenAddress` with that port. */
-  readonly advertise?: (port: number) => string;
+  /** Where expert workers reach it: host, host:port or unix:path. Absent: the listen address. */
+  readonly advertiseAddress?: string;
   readonly model: ModelIdentity;
   readonly limits?: Partial<RemoteExpertPoolLimits>;
   readonly observer?: ExpertPoolObserver;
@@ -96,7 +96,7 @@ export class RemoteExpertPool implements ExpertPool {
     this.#deadlines = new DeadlineSweep(clock, Math.min(100, this.#limits.callDeadlineMs / 4));
     this.#random = random;
     this.#server = server;
-    this.address = advertised(options, server.port);
+    this.address = advertisedAddress(options.listenAddress, server.port, options.advertiseAddress);
     this.#view = emptyView(model.layers * model.experts);
     const { maxOutstandingBytes, maxWaitingCalls, linkOpenTimeoutMs: openTimeoutMs, retireMs } = this.#limits;
     const onChange = () => this.#refresh();
@@ -285,10 +285,4 @@ function describe(failure: Failure) {
   if (failure.kind === "refused") return { reason: failure.code, message: failure.message };
   if (failure.kind === "lost") return { reason: "LINK_LOST" as const, message: failure.reason };
   return { reason: "DEADLINE_EXCEEDED" as const, message: "no answer within the deadline" };
-}
-
-function advertised(options: RemoteExpertPoolOptions, port: number): string {
-  if (options.advertise !== undefined) return options.advertise(port);
-  const { listenAddress } = options;
-  return listenAddress.startsWith("unix:") ? listenAddress : listenAddress.replace(/:\d+$/, `:${port}`);
 }

@@ -18,7 +18,7 @@ export interface HopEcho {
 /** Serves both on free ports of 127.0.0.1. `model` has one layer, one expert, one choice per row. */
 export async function serveHopEcho(options: { readonly model: ModelIdentity; readonly logger: Logger }): Promise<HopEcho> {
   const { model, logger } = options;
-  const config = expertWorkerConfigSchema.parse({ MOIETY_WORKER_ID: "hop-echo", MOIETY_CHECKPOINT: "none" });
+  const config = expertWorkerConfigSchema.parse({ MOIETY_WORKER_ID: "hop-echo", MOIETY_MODEL: "none" });
   const source = { model, engine: new EchoEngine(), expertRefs: noRefs };
   const worker = await serveExperts({ config, source, logger, joinRouter: false });
   const { id, address } = worker;

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { availableLevels } from "@moiety/kernels";
 import {
   type ClusterHandle,
   compareGolden,
@@ -15,11 +15,12 @@ import {
   judgeGolden,
   readGolden,
   startCluster,
-} from "../src/index.js";
+} from "@moiety/testing";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 const run = promisify(execFile);
-const moiety = fileURLToPath(new URL("../../cli/bin/moiety.js", import.meta.url));
-const fixtures = fileURLToPath(new URL("../fixtures/golden/", import.meta.url));
+const moiety = fileURLToPath(new URL("../bin/moiety.js", import.meta.url));
+const fixtures = fileURLToPath(new URL("../../testing/fixtures/golden/", import.meta.url));
 
 /** check.py's keys; logits_all exists for short prompts only. */
 const NEEDED =
@@ -34,7 +35,6 @@ interface Setting {
 }
 
 let out: string;
-const levels: string[] = [];
 
 beforeAll(async () => {
   out = await mkdtemp(join(tmpdir(), "moiety-golden-"));
@@ -72,7 +72,7 @@ function expectGolden(results: Awaited<ReturnType<typeof evaluate>>, mode: Golde
     return { name, checks: compareGolden(readGolden(name), got, mode) };
   });
   const wrong = cases.map(({ name, checks }) => `${name}: ${describeGolden(checks)}`).join("\n");
-  expect(judgeGolden(cases.map(({ checks }) => checks), mode), wrong).toBe(true);
+  expect(judgeGolden(cases.map(({ checks }) => checks)), wrong).toBe(true);
 }
 
 /** Every chunking gives the same bits, and these are within the tolerances. */
@@ -103,11 +103,8 @@ const startEvaluationCluster = ({ checkpoint, workers, level, activation }: Sett
     kernelLevel: level,
   });
 
-const { availableLevels } = await import("@moiety/kernels");
-levels.push(...availableLevels());
-
 describe.each(["f32", "bf16"] as const)("the golden outputs, with %s activations", (activation) => {
-  for (const level of levels)
+  for (const level of availableLevels())
     for (const checkpoint of ["A", "B"])
       it.each([0, 2, 3])(
         `are met at level ${level}, checkpoint ${checkpoint}, with %i expert workers, in several chunkings`,
@@ -117,7 +114,7 @@ describe.each(["f32", "bf16"] as const)("the golden outputs, with %s activations
 
   it.each(["A-sharded", "A-bf16"])(
     "are met by the checkpoint %s",
-    (checkpoint) => expectRight({ checkpoint, workers: 2, level: levels.at(-1) ?? "scalar", activation }, [64]),
+    (checkpoint) => expectRight({ checkpoint, workers: 2, level: availableLevels().at(-1) ?? "scalar", activation }, [64]),
     120_000,
   );
 });
@@ -129,21 +126,24 @@ describe("the golden continuations, through the gateway", () => {
   }, 60_000);
   afterAll(() => cluster?.close());
 
-  it.each(goldenCases().filter(({ checkpoint }) => checkpoint === "B"))("are exact for $name", async ({ name, tokens, greedy }) => {
-    const body = { model: "B", prompt: tokens, max_tokens: 32, temperature: 0, ignore_eos: true, logprobs: 1 };
-    const response = await fetch(`${cluster.url}/v1/completions`, {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify(body),
-    });
-    const answer = (await response.json()) as { choices: { token_ids: number[]; logprobs: { token_logprobs: number[] } }[] };
-    expect(response.status, JSON.stringify(answer)).toBe(200);
-    const golden = readGolden(name);
-    const logits = golden.get("greedy_top20_logits")?.values ?? [];
-    const lse = golden.get("greedy_lse")?.values ?? [];
-    expect(answer.choices[0]?.token_ids).toEqual(greedy);
-    answer.choices[0]?.logprobs.token_logprobs.forEach((logprob, index) => {
-      expect(Math.abs(logprob - (Number(logits[index * 20]) - Number(lse[index]))), `token ${index}`).toBeLessThan(1e-3);
-    });
-  });
+  it.each(goldenCases().filter(({ checkpoint }) => checkpoint === "B"))(
+    "are exact for $name",
+    async ({ name, tokens, greedy }) => {
+      const body = { model: "B", prompt: tokens, max_tokens: 32, temperature: 0, ignore_eos: true, logprobs: 1 };
+      const response = await fetch(`${cluster.url}/v1/completions`, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify(body),
+      });
+      const answer = (await response.json()) as { choices: { token_ids: number[]; logprobs: { token_logprobs: number[] } }[] };
+      expect(response.status, JSON.stringify(answer)).toBe(200);
+      const golden = readGolden(name);
+      const logits = golden.get("greedy_top20_logits")?.values ?? [];
+      const lse = golden.get("greedy_lse")?.values ?? [];
+      expect(answer.choices[0]?.token_ids).toEqual(greedy);
+      answer.choices[0]?.logprobs.token_logprobs.forEach((logprob, index) => {
+        expect(Math.abs(logprob - (Number(logits[index * 20]) - Number(lse[index]))), `token ${index}`).toBeLessThan(1e-3);
+      });
+    },
+  );
 });
