@@ -105,8 +105,8 @@ const startEvaluationCluster = ({ checkpoint, workers, level, activation }: Sett
 
 describe.each(["f32", "bf16"] as const)("the golden outputs, with %s activations", (activation) => {
   for (const level of availableLevels())
+    // The scalar level is slow: it takes one chunking for each sharding, and has to give the same bits for all.
     for (const checkpoint of ["A", "B"])
-      // The scalar level is slow: it takes one chunking for each sharding, and has to give the same bits for all.
       it.each([
         { workers: 0, chunkings: level === "scalar" ? [512] : [512, 5] },
         { workers: 2, chunkings: level === "scalar" ? [64] : [100, 1] },
