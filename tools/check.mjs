@@ -19,7 +19,7 @@ const CHECKS = {
   "test-types": { title: "types of the tests", run: () => call(bin("tsc"), ["-p", "tsconfig.test.json"]) },
   proto: { title: "protocol lint and format", run: checkProto },
   generated: { title: "generated code is up to date", run: checkGenerated },
-  knip: { title: "unused files, exports and dependencies", run: () => call(bin("knip"), ["--no-progress"]) },
+  knip: { title: "unused files, exports and dependencies", run: () => call(bin("knip"), ["--no-progress", "--no-config-hints"]) },
 };
 
 /** What a program wrote; undefined when it succeeded. */
