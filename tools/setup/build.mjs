@@ -12,10 +12,12 @@ export function checkNode() {
 
 export async function installDependencies() {
   if (dependenciesMatchLock()) return;
+  // Not `npm ci`: it refuses a lock file without the optional packages of other platforms, and npm writes such lock files where a
+  // registry does not offer them. This obeys the lock file as well, and does not change it.
   await step("installing npm dependencies", () =>
     runLogged({
       name: "npm",
-      command: ["npm", "ci", "--no-audit", "--no-fund"],
+      command: ["npm", "install", "--no-save", "--no-audit", "--no-fund"],
       advice: "Is the npm registry reachable? Try `npm ping`, then start again.",
     }),
   );
