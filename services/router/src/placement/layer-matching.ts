@@ -68,7 +68,7 @@ function augment(state: Matching, wanted: number): boolean {
   const queue: Step[] = [];
   const enter = (expert: number, from: Step | undefined) => {
     const candidates = [...state.holds.keys()].filter((worker) => !visited.has(worker) && !state.holds[worker]?.has(expert));
-    for (const worker of candidates.sort((a, b) => room(state, b) - room(state, a) || a - b)) {
+    for (const worker of candidates.sort((a, b) => preference(state, b, expert) - preference(state, a, expert) || a - b)) {
       visited.add(worker);
       queue.push({ worker, expert, from });
     }
@@ -89,6 +89,12 @@ function apply(state: Matching, last: Step): void {
     state.holds[step.worker]?.add(step.expert);
     if (step.from !== undefined) state.holds[step.from.worker]?.delete(step.expert);
   }
+}
+
+/** Neighbours lie side by side in the checkpoint: a worker whose experts are consecutive maps and reads few, long ranges. */
+function preference(state: Matching, worker: number, expert: number): number {
+  const free = room(state, worker);
+  return free > 0 && state.holds[worker]?.has(expert - 1) ? Number.MAX_SAFE_INTEGER : free;
 }
 
 function room(state: Matching, worker: number): number {

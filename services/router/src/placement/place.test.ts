@@ -26,6 +26,15 @@ describe("place", () => {
     expect(result.unplaced).toEqual([]);
   });
 
+  it("gives every worker consecutive experts at first, which lie side by side in the checkpoint", () => {
+    const result = place({ layers: 1, experts: 8, workers: workers(3), previous: undefined, replicas: 1 });
+    expect(result.assignments.map(({ experts }) => experts[0])).toEqual([
+      [0, 1, 2],
+      [3, 4, 5],
+      [6, 7],
+    ]);
+  });
+
   it("says which experts have no place when the slots do not suffice", () => {
     const result = place({ layers: 2, experts: 4, workers: workers(2, 3), previous: undefined, replicas: 1 });
     expect(result.unplaced).toHaveLength(2);
