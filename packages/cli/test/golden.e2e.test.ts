@@ -104,8 +104,8 @@ const startEvaluationCluster = ({ checkpoint, workers, level, activation }: Sett
   });
 
 describe.each(["f32", "bf16"] as const)("the golden outputs, with %s activations", (activation) => {
+  // The scalar level is slow: it takes one chunking for each sharding, and has to give the same bits for all.
   for (const level of availableLevels())
-    // The scalar level is slow: it takes one chunking for each sharding, and has to give the same bits for all.
     for (const checkpoint of ["A", "B"])
       it.each([
         { workers: 0, chunkings: level === "scalar" ? [512] : [512, 5] },
