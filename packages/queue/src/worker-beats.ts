@@ -4,7 +4,7 @@ import type { QueueKeys } from "./keys.js";
 import type { WorkerBeat } from "./types.js";
 
 /** A worker is taken for gone when it has not beaten for so long. */
-export const BEAT_TTL_MS = 3_500;
+const BEAT_TTL_MS = 3_500;
 
 const beatSchema = z.object({
   workerId: z.string(),

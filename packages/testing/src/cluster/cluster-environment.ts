@@ -16,7 +16,7 @@ export interface ClusterSettings {
 
 type Variables = Readonly<Record<string, string>>;
 
-export function commonEnvironment(settings: ClusterSettings): Variables {
+function commonEnvironment(settings: ClusterSettings): Variables {
   return {
     MOIETY_LOG_LEVEL: settings.logLevel,
     MOIETY_MODEL: settings.model,

@@ -33,7 +33,7 @@ export class ApiKeys {
 }
 
 /** Reads `name:key` or `key` items. @throws AppError INVALID_ARGUMENT that names the item's position, never the key. */
-export function parseApiKeys(items: readonly string[]): ApiKeys {
+function parseApiKeys(items: readonly string[]): ApiKeys {
   const lines = items.map((item) => item.trim()).filter((item) => item !== "" && !item.startsWith("#"));
   if (lines.length > MAX_KEYS) throw new AppError("INVALID_ARGUMENT", `there may be at most ${MAX_KEYS} API keys`);
   const entries = lines.map((line, index) => {

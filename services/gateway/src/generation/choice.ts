@@ -44,7 +44,7 @@ export interface FollowChoiceOptions {
 }
 
 /** The error that a request's end reports. */
-export function errorOf(finish: Finish): AppError {
+function errorOf(finish: Finish): AppError {
   if (finish.reason === "cancelled") return new AppError("CANCELLED", "the request was cancelled");
   const code = finish.error?.code === "DEADLINE_EXCEEDED" ? "DEADLINE_EXCEEDED" : (finish.error?.code ?? "INTERNAL");
   const known = ["INVALID_ARGUMENT", "OUT_OF_RANGE", "DEADLINE_EXCEEDED", "UNAVAILABLE", "RESOURCE_EXHAUSTED", "ABORTED"];

@@ -65,7 +65,7 @@ export async function openServedModel(directory: string, name: string | undefine
   return describeModel({ name: name ?? basename(root), createdAtS: Math.floor(created / 1_000), config, tokenizer });
 }
 
-export function describeModel(parts: {
+function describeModel(parts: {
   readonly name: string;
   readonly createdAtS: number;
   readonly config: ModelConfig;

@@ -30,7 +30,7 @@ export function quotas(request: QuotaRequest): number[][] {
 }
 
 /** The even part that bucket `index` of `buckets` gets of `total`. */
-export function share(total: number, buckets: number, index: number): number {
+function share(total: number, buckets: number, index: number): number {
   return Math.floor(total / buckets) + (index < total % buckets ? 1 : 0);
 }
 
