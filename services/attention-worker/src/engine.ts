@@ -200,7 +200,7 @@ export class Engine {
     this.#options.observer.onPassFailed();
     const { id } = request.sequence;
     this.#options.logger.warn(
-      { requestId: id, failures: request.failures, code: error.code, reason: error.message },
+      { generationId: id, failures: request.failures, code: error.code, reason: error.message },
       "pass failed",
     );
     return request.failures;

@@ -115,14 +115,14 @@ export class RequestTable {
     scheduler.add(request.sequence);
     this.#requests.set(request.sequence, request);
     const { id, promptTokens } = claim.record;
-    logger.info({ requestId: id, promptTokens: promptTokens.length, resumedAt: claim.log.length }, "request claimed");
+    logger.info({ generationId: id, promptTokens: promptTokens.length, resumedAt: claim.log.length }, "request claimed");
     if (claim.signal.aborted) onLost("closed");
     else claim.signal.addEventListener("abort", () => onLost("closed"), { once: true });
   }
 
   #refuse(claim: Claim, error: AppError): void {
     const { createdAtMs, promptTokens, id } = claim.record;
-    this.#options.logger.warn({ requestId: id, code: error.code, reason: error.message }, "request refused");
+    this.#options.logger.warn({ generationId: id, code: error.code, reason: error.message }, "request refused");
     const finish: Finish = {
       reason: "error",
       error: { code: error.code, message: error.message },
@@ -139,7 +139,7 @@ export class RequestTable {
   #writeEnd(request: ActiveRequest, reason: FinishReason, error?: AppError): void {
     const finish = request.finish(reason, error);
     this.#options.onFinish(finish);
-    this.#options.logger.info({ requestId: request.sequence.id, ...finish }, "request finished");
+    this.#options.logger.info({ generationId: request.sequence.id, ...finish }, "request finished");
     this.#settle(request.writer.finish(finish));
   }
 
@@ -147,11 +147,11 @@ export class RequestTable {
   #lose(request: ActiveRequest, why: "fenced" | "closed" | AppError): void {
     if (request.isOver) return;
     this.#drop(request, true);
-    const requestId = request.sequence.id;
+    const generationId = request.sequence.id;
     if (why instanceof AppError) {
-      this.#options.logger.error({ requestId, code: why.code, reason: why.message }, "token log cannot be written");
+      this.#options.logger.error({ generationId, code: why.code, reason: why.message }, "token log cannot be written");
       this.release(request.claim);
-    } else this.#options.logger.info({ requestId, why }, "request dropped");
+    } else this.#options.logger.info({ generationId, why }, "request dropped");
     this.#options.onChange();
   }
 

@@ -33,6 +33,8 @@ export async function answer(options: AnswerOptions): Promise<unknown> {
   const { context, reply, plans, shape, promptOf } = options;
   const { producer, clock, logger, metrics } = context;
   const generation = await Generation.start({ producer, clock, logger, metrics, plans, signal: clientSignal(reply) });
+  // The attention workers' logs know a choice by its own id: this line joins the two.
+  logger.info({ requestId: reply.request.id, generationIds: plans.map(({ record }) => record.id) }, "admitted");
   if (options.stream) {
     await stream(options, generation);
     return reply;
