@@ -1,3 +1,6 @@
+export { type ForwardBench, type ForwardBenchOptions, type MeasuredStep, openForwardBench } from "./bench/forward-bench.js";
+export { benchHop, type HopBenchOptions, type HopMeasurement, hopBenchModel, type RoundTrips } from "./bench/hop-bench.js";
+export type { StepParts } from "./bench/step-probe.js";
 export { type AttentionWorkerConfig, attentionWorkerConfigSchema } from "./config.js";
 export { type NamedCase, readCases } from "./evaluation/cases.js";
 export type { EvaluationCase, EvaluationResult } from "./evaluation/evaluate.js";

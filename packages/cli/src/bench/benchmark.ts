@@ -1,10 +1,22 @@
-import type { KernelLevel } from "@moiety/kernels";
+import type { Activation, KernelLevel } from "@moiety/kernels";
 
 export interface BenchmarkOptions {
   /** Compute threads to measure with, one after the other. Default: the benchmark's own. */
   readonly threads?: readonly number[];
   /** Instruction set. Default: the best of this CPU. */
   readonly level?: KernelLevel;
+  /** Number formats of activations to measure with, one after the other. */
+  readonly activations: readonly Activation[];
+  /** Folder of the checkpoint for `model`. Default: a slice of random weights in the data folder, made on first use. */
+  readonly checkpoint?: string;
+  /** Concurrent streams of `gateway`. Default: the benchmark's own. */
+  readonly streams?: number;
+  /** Small sizes and short times: whether it works, not how fast it is. */
+  readonly quick: boolean;
+  /** Absolute; holds made checkpoints, and logs of the processes that are started. */
+  readonly dataDir: string;
+  /** Tells the user one line of progress. */
+  readonly tell: (line: string) => void;
 }
 
 export interface BenchmarkResult {

@@ -5,10 +5,29 @@ export const BENCHMARKS: readonly Benchmark[] = [
   {
     name: "kernels",
     summary: "linears of gpt-oss shapes, beside this machine's memory and arithmetic limits",
-    run: async (options) => {
+    run: async ({ threads, level, quick }) => {
       const { benchmarkKernels, formatBenchmark } = await import("@moiety/kernels");
-      const figures = await benchmarkKernels(options);
+      const figures = await benchmarkKernels({
+        ...(threads === undefined ? {} : { threads }),
+        ...(level === undefined ? {} : { level }),
+        ...(quick ? { rows: [1, 32] } : {}),
+      });
       return { text: formatBenchmark(figures), figures };
     },
+  },
+  {
+    name: "hop",
+    summary: "round trip of a call to an expert worker without compute, beside bare TCP",
+    run: async (options) => (await import("./hop/hop-benchmark.js")).benchmarkHop(options),
+  },
+  {
+    name: "model",
+    summary: "decode and prefill of a model slice, co-located and sharded, beside memory, arithmetic and each other",
+    run: async (options) => (await import("./model/model-benchmark.js")).benchmarkModel(options),
+  },
+  {
+    name: "gateway",
+    summary: "streams relayed from a token source to HTTP clients, beside following the token log directly",
+    run: async (options) => (await import("./gateway/gateway-benchmark.js")).benchmarkGateway(options),
   },
 ];

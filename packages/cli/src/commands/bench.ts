@@ -1,20 +1,36 @@
+import { existsSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
+import { resolve } from "node:path";
 import { AppError } from "@moiety/core";
-import { Command, InvalidArgumentError } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
 import type { Benchmark, BenchmarkOptions } from "../bench/benchmark.js";
 import { BENCHMARKS } from "../bench/benchmarks.js";
+import { describeMachine, formatMachine } from "../bench/machine.js";
+import { displayPath } from "../display-path.js";
 import { integerBetween, kernelLevelOption } from "../option-values.js";
 
 export interface BenchFlags {
-  readonly json: boolean;
+  /** A file, or true for standard output. */
+  readonly json?: string | true;
   readonly threads?: readonly number[];
   readonly kernelLevel?: NonNullable<BenchmarkOptions["level"]>;
+  readonly activation: BenchmarkOptions["activations"];
+  readonly checkpoint?: string;
+  readonly streams?: number;
+  readonly quick: boolean;
+  readonly dataDir: string;
 }
 
 const EXAMPLES = `
 Examples:
-  $ moiety bench                           every benchmark
-  $ moiety bench kernels --threads 1,4     one, with other numbers of threads
-  $ moiety bench kernels --json            as JSON
+  $ moiety bench                                  every benchmark
+  $ moiety bench --quick                          small sizes: whether everything works, in about a minute
+  $ moiety bench hop                              one of them
+  $ moiety bench kernels model --threads 1,4      some, with other numbers of threads
+  $ moiety bench model --checkpoint ./gpt-oss-20b --activation bf16,f32
+  $ moiety bench gateway --streams 1000
+  $ moiety bench --json results.json              tables, and the same figures as JSON in a file
+  $ moiety bench hop --json                       JSON alone
 
 Figures are of this machine, now: leave it otherwise idle.`;
 
@@ -23,34 +39,78 @@ export function benchCommand(run: (names: readonly string[], flags: BenchFlags) 
   const list = BENCHMARKS.map(({ name, summary }) => `  ${name.padEnd(10)} ${summary}`).join("\n");
   return new Command("bench")
     .summary("measure this machine")
-    .description("Runs benchmarks and prints each figure beside its limit.")
+    .description("Runs benchmarks and prints each figure beside its limit or baseline, measured in the same run.")
     .argument("[names...]", "which ones; default: all")
-    .option("--json", "print JSON", false)
+    .option("--json [file]", "write JSON to a file, or print JSON alone", jsonFile)
+    .option("--quick", "small sizes and short times: for trying it out, not for figures", false)
     .option("--threads <counts>", "numbers of compute threads, separated by commas", threadCounts)
     .addOption(kernelLevelOption())
+    .addOption(
+      new Option("--activation <types>", "model: number formats of activations, separated by commas")
+        .default(["bf16"], "bf16")
+        .argParser(activations),
+    )
+    .option("--checkpoint <folder>", "model: what to measure; default: four layers of 20b's shape, made on first use")
+    .option("--streams <count>", "gateway: concurrent streams (default: 200)", integerBetween(1, 1_000))
+    .addOption(
+      new Option("--data-dir <folder>", "made checkpoints, logs and Redis's data").env("MOIETY_DATA_DIR").default(".moiety"),
+    )
     .addHelpText("after", `\nBenchmarks:\n${list}\n${EXAMPLES}`)
     .action(run);
 }
 
 function threadCounts(text: string): readonly number[] {
-  const counts = text.split(",").map(integerBetween(1, 1_024));
+  const counts = text.split(",").map(integerBetween(1, 256));
   if (new Set(counts).size < counts.length) throw new InvalidArgumentError("Expected different numbers.");
   return counts;
 }
 
+function activations(text: string): BenchmarkOptions["activations"] {
+  const types = [...new Set(text.split(","))];
+  return types.map((type) => {
+    if (type === "bf16" || type === "f32") return type;
+    throw new InvalidArgumentError("Expected bf16, f32, or both, separated by a comma.");
+  });
+}
+
+function jsonFile(text: string): string {
+  if (!BENCHMARKS.some(({ name }) => name === text)) return text;
+  throw new InvalidArgumentError(`${text} would be a file's name here; put --json behind the names.`);
+}
+
 async function bench(names: readonly string[], flags: BenchFlags): Promise<void> {
+  const benchmarks = chosen(names);
+  const alone = flags.json === true;
+  const print = (text: string) => (alone ? undefined : console.log(text));
+  if (flags.checkpoint !== undefined && !existsSync(flags.checkpoint)) {
+    throw new AppError("NOT_FOUND", `--checkpoint: there is no folder ${flags.checkpoint}`);
+  }
   const options: BenchmarkOptions = {
+    activations: flags.activation,
+    quick: flags.quick,
+    dataDir: resolve(flags.dataDir),
+    tell: (line) => console.error(line),
     ...(flags.threads === undefined ? {} : { threads: flags.threads }),
     ...(flags.kernelLevel === undefined ? {} : { level: flags.kernelLevel }),
+    ...(flags.checkpoint === undefined ? {} : { checkpoint: flags.checkpoint }),
+    ...(flags.streams === undefined ? {} : { streams: flags.streams }),
   };
-  const figures: Record<string, unknown> = {};
-  for (const benchmark of chosen(names)) {
-    if (!flags.json) console.log(`${benchmark.name}: ${benchmark.summary}`);
+  const machine = await describeMachine(flags.kernelLevel);
+  print(formatMachine(machine));
+  if (flags.quick) print("A quick run: its figures show that it works, no more.");
+  const results: Record<string, unknown> = {};
+  for (const benchmark of benchmarks) {
+    print(`\n${benchmark.name}: ${benchmark.summary}`);
     const result = await benchmark.run(options);
-    figures[benchmark.name] = result.figures;
-    if (!flags.json) console.log(`${result.text}\n`);
+    results[benchmark.name] = result.figures;
+    print(result.text);
   }
-  if (flags.json) console.log(JSON.stringify(figures, undefined, 2));
+  const json = `${JSON.stringify({ machine, quick: flags.quick, benchmarks: results }, undefined, 2)}\n`;
+  if (alone) process.stdout.write(json);
+  else if (typeof flags.json === "string") {
+    await writeFile(flags.json, json);
+    print(`\nJSON in ${displayPath(resolve(flags.json))}`);
+  }
 }
 
 function chosen(names: readonly string[]): readonly Benchmark[] {

@@ -105,8 +105,11 @@ export async function evaluateCases(
   return files;
 }
 
-/** The pool of experts, when every one of them can be reached. */
-async function openExperts(model: OpenModel, options: EvaluationOptions): Promise<{ pool: ExpertPool; close(): Promise<void> }> {
+/** The pool of experts, when every one of them can be reached. @throws AppError UNAVAILABLE when that takes too long. */
+export async function openExperts(
+  model: OpenModel,
+  options: Pick<EvaluationOptions, "experts" | "logger" | "clock">,
+): Promise<{ readonly pool: ExpertPool; close(): Promise<void> }> {
   const { experts, logger } = options;
   const workerId = parseWorkerId(`evaluation-${randomUUID()}`);
   const opened =
@@ -134,7 +137,10 @@ async function openExperts(model: OpenModel, options: EvaluationOptions): Promis
   }
 }
 
-async function waitUntilComplete(pool: ExpertPool, { experts, clock = systemClock }: EvaluationOptions): Promise<void> {
+async function waitUntilComplete(
+  pool: ExpertPool,
+  { experts, clock = systemClock }: Pick<EvaluationOptions, "experts" | "clock">,
+): Promise<void> {
   const timeoutMs = (experts.kind === "router" ? experts.readyTimeoutMs : undefined) ?? 120_000;
   const untilMs = clock.monotonicMs() + timeoutMs;
   while (pool.missing().length > 0) {

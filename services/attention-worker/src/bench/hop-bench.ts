@@ -2,13 +2,16 @@ import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { AppError, PlacementTable, parseWorkerId } from "@moiety/core";
 import { type ModelIdentity, modelIdentity, rowBytesOf } from "@moiety/proto";
-import { RemoteExpertPool } from "./remote-expert-pool.js";
+import { RemoteExpertPool } from "../experts/remote-expert-pool.js";
 
-/** Round trips in microseconds. */
+/** Round trips in microseconds: medians of the repetitions' medians and 99th percentiles. */
 export interface RoundTrips {
+  /** Of all repetitions. */
   readonly count: number;
   readonly medianUs: number;
   readonly p99Us: number;
+  /** Lowest and highest median of a repetition: how steady the machine was. */
+  readonly medianRangeUs: readonly [number, number];
 }
 
 export interface HopMeasurement {
@@ -28,7 +31,11 @@ export interface HopBenchOptions {
   readonly tcpPort: number;
   /** Rows per call. */
   readonly rowCounts: readonly number[];
-  /** Measured time per row count and transport; three times as much is spent warming up, for the compiler's sake. */
+  /** Each row count and transport is run at least so long, and so often, before it is measured: the compiler needs it. */
+  readonly warmUpMs: number;
+  readonly warmUpTrips: number;
+  readonly repetitions: number;
+  /** Of one repetition of one row count and transport. */
   readonly measureMs: number;
 }
 
@@ -48,7 +55,7 @@ export async function benchHop(options: HopBenchOptions): Promise<readonly HopMe
     await linkUp(pool, options.workerAddress);
     const results: HopMeasurement[] = [];
     for (const rows of options.rowCounts)
-      results.push(await measure({ pool, socket, rows, rowBytes: rowBytesOf(model) }, options.measureMs));
+      results.push(await measure({ pool, socket, rows, rowBytes: rowBytesOf(model) }, options));
     return results;
   } finally {
     socket.destroy();
@@ -72,10 +79,11 @@ interface Ends {
   readonly rowBytes: number;
 }
 
-const TURNS = 10;
+/** The two take turns within every repetition, so that a drift of the machine meets both. */
+const TURNS = 4;
 
-/** Takes turns between the two, so that a drift of the machine meets both. */
-async function measure({ pool, socket, rows, rowBytes }: Ends, measureMs: number): Promise<HopMeasurement> {
+async function measure({ pool, socket, rows, rowBytes }: Ends, options: HopBenchOptions): Promise<HopMeasurement> {
+  const { warmUpMs, warmUpTrips, repetitions, measureMs } = options;
   const normed = new Uint8Array(rows * rowBytes).fill(7);
   const expertIds = new Uint16Array(rows);
   const { signal } = new AbortController();
@@ -85,13 +93,19 @@ async function measure({ pool, socket, rows, rowBytes }: Ends, measureMs: number
   const message = Buffer.alloc(4 + normed.length, 7);
   message.writeUInt32LE(normed.length, 0);
   const tcpOnce = () => exchange(socket, message);
-  await repeat(hopOnce, measureMs * 2);
-  await repeat(tcpOnce, measureMs);
-  const hopUs: number[] = [];
-  const tcpUs: number[] = [];
-  for (let turn = 0; turn < TURNS; turn += 1) {
-    hopUs.push(...(await repeat(hopOnce, measureMs / TURNS)));
-    tcpUs.push(...(await repeat(tcpOnce, measureMs / TURNS)));
+  await repeat(hopOnce, { durationMs: warmUpMs, trips: warmUpTrips });
+  await repeat(tcpOnce, { durationMs: warmUpMs, trips: warmUpTrips });
+  const turn = { durationMs: measureMs / TURNS, trips: 1 };
+  const hopUs: number[][] = [];
+  const tcpUs: number[][] = [];
+  for (let repetition = 0; repetition < repetitions; repetition += 1) {
+    const [ofHop, ofTcp]: [number[], number[]] = [[], []];
+    for (let taken = 0; taken < TURNS; taken += 1) {
+      ofHop.push(...(await repeat(hopOnce, turn)));
+      ofTcp.push(...(await repeat(tcpOnce, turn)));
+    }
+    hopUs.push(ofHop);
+    tcpUs.push(ofTcp);
   }
   const [hop, tcp] = [summarise(hopUs), summarise(tcpUs)];
   return { rows, bytes: normed.length, hop, tcp, ratio: hop.medianUs / tcp.medianUs };
@@ -111,10 +125,14 @@ async function exchange(socket: Socket, message: Buffer): Promise<void> {
   });
 }
 
-async function repeat(once: () => Promise<void>, durationMs: number): Promise<number[]> {
+/** Goes on for so long and for so many trips, whichever takes longer. */
+async function repeat(
+  once: () => Promise<void>,
+  least: { readonly durationMs: number; readonly trips: number },
+): Promise<number[]> {
   const tookUs: number[] = [];
-  const endMs = performance.now() + durationMs;
-  for (let startMs = performance.now(); startMs < endMs; ) {
+  const endMs = performance.now() + least.durationMs;
+  for (let startMs = performance.now(); startMs < endMs || tookUs.length < least.trips; ) {
     await once();
     const nowMs = performance.now();
     tookUs.push((nowMs - startMs) * 1_000);
@@ -123,8 +141,20 @@ async function repeat(once: () => Promise<void>, durationMs: number): Promise<nu
   return tookUs;
 }
 
-function summarise(tookUs: readonly number[]): RoundTrips {
-  const sorted = [...tookUs].sort((left, right) => left - right);
-  const at = (share: number) => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? Number.NaN;
-  return { count: sorted.length, medianUs: at(0.5), p99Us: at(0.99) };
+function summarise(repetitions: readonly (readonly number[])[]): RoundTrips {
+  const medians = repetitions.map((tookUs) => quantile(tookUs, 0.5));
+  return {
+    count: repetitions.reduce((sum, { length }) => sum + length, 0),
+    medianUs: quantile(medians, 0.5),
+    p99Us: quantile(
+      repetitions.map((tookUs) => quantile(tookUs, 0.99)),
+      0.5,
+    ),
+    medianRangeUs: [Math.min(...medians), Math.max(...medians)],
+  };
+}
+
+function quantile(values: readonly number[], share: number): number {
+  const sorted = [...values].sort((left, right) => left - right);
+  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? Number.NaN;
 }

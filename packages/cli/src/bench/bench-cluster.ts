@@ -1,0 +1,75 @@
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { Cluster } from "../cluster/cluster.js";
+import type { ClusterOptions } from "../cluster/cluster-options.js";
+import { freePorts } from "../cluster/ports.js";
+import { findRedisServer } from "../cluster/redis-server.js";
+import { endLeftovers } from "../cluster/run-file.js";
+import { type ClusterPlan, type ProcessPlan, planCluster, portsNeeded } from "../cluster/run-plan.js";
+
+export interface BenchClusterOptions {
+  readonly cluster: Omit<ClusterOptions, "dataDir" | "port">;
+  /** Which of the cluster's processes to start. */
+  readonly kinds: readonly ProcessPlan["kind"][];
+  /** Of all benchmarks. */
+  readonly dataDir: string;
+  readonly tell: (line: string) => void;
+}
+
+export interface BenchCluster {
+  readonly plan: ClusterPlan;
+  /** Resolves when every process is ready. */
+  start(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** Some processes of a cluster as `moiety up` would start them, in a folder of their own. They end with this process. */
+export async function planBenchCluster({ cluster, kinds, dataDir, tell }: BenchClusterOptions): Promise<BenchCluster> {
+  const folder = join(dataDir, "bench", "run");
+  await endLeftovers(folder);
+  // Requests of an interrupted run would be served again.
+  await rm(join(folder, "redis-data"), { recursive: true, force: true });
+  const options = { ...cluster, dataDir: folder };
+  const [port = 0, ...ports] = await freePorts(portsNeeded({ ...options, port: 0 }) + 1);
+  const whole = planCluster({ ...options, port }, ports);
+  const { redis, ...rest } = whole;
+  const plan: ClusterPlan = {
+    ...rest,
+    services: whole.services.filter(({ kind }) => kinds.includes(kind)),
+    ...(redis !== undefined && kinds.includes("redis") ? { redis } : {}),
+  };
+  const running = new Cluster({
+    plan,
+    url: `http://127.0.0.1:${port}`,
+    moiety: [process.execPath, fileURLToPath(new URL("../../bin/moiety.js", import.meta.url))],
+    ...(plan.redis === undefined ? {} : { redisServer: findRedisServer(process.env) }),
+    dataDir: folder,
+    environment: { ...withoutSettings(process.env), MOIETY_LOG_LEVEL: "warn" },
+    drainTimeoutMs: 1_000,
+    // What is ready is of no interest here; what dies is.
+    tell: (line) => (line.startsWith("  ") ? undefined : tell(line)),
+  });
+  const end = () => running.kill();
+  const interrupted = () => process.exit(130);
+  return {
+    plan,
+    start: async () => {
+      process.once("exit", end);
+      process.once("SIGINT", interrupted);
+      process.once("SIGTERM", interrupted);
+      await running.start();
+    },
+    stop: async () => {
+      await running.stop();
+      process.off("exit", end);
+      process.off("SIGINT", interrupted);
+      process.off("SIGTERM", interrupted);
+    },
+  };
+}
+
+/** What the user has set for services would change what is measured. */
+function withoutSettings(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(environment).filter(([name]) => !name.startsWith("MOIETY_")));
+}

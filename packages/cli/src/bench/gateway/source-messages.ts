@@ -1,0 +1,26 @@
+import { z } from "zod";
+
+/** What a token source is started with. */
+export const sourceSettingsSchema = z.object({ redisUrl: z.string(), capacity: z.number().int().positive() });
+export type SourceSettings = z.output<typeof sourceSettingsSchema>;
+
+/** How to serve the requests that come next. Answered with a report of those that came before. */
+export const sourceOrderSchema = z.object({
+  kind: z.literal("begin"),
+  /** Between two tokens of a stream; 0: as fast as Redis takes them. */
+  intervalMs: z.number().min(0).default(0),
+  /** How many streams there will be. */
+  streams: z.number().int().positive().default(1),
+});
+export type SourceOrder = z.output<typeof sourceOrderSchema>;
+
+const streamSchema = z.object({
+  stream: z.number().int(),
+  claimedMs: z.number(),
+  /** When each token was handed to the queue. */
+  appendedMs: z.array(z.number()),
+});
+export type SourceStream = z.output<typeof streamSchema>;
+
+export const sourceReportSchema = z.object({ streams: z.array(streamSchema), faults: z.array(z.string()) });
+export type SourceReport = z.output<typeof sourceReportSchema>;

@@ -1,0 +1,131 @@
+import { availableParallelism } from "node:os";
+import { type EvaluationExperts, openForwardBench } from "@moiety/attention-worker";
+import { type Activation, benchmarkKernels, type KernelLevel, type MachineLimits } from "@moiety/kernels";
+import { openCheckpoint } from "@moiety/model";
+import { createLogger } from "@moiety/runtime";
+import { planBenchCluster } from "../bench-cluster.js";
+import type { BenchmarkOptions, BenchmarkResult } from "../benchmark.js";
+import { type CaseFigures, type CaseSettings, contextTokensFor, FULL, measureCase, QUICK } from "./model-cases.js";
+import { formatModelRuns } from "./model-report.js";
+import { provideSlice } from "./slice.js";
+
+export const EXPERT_WORKERS = 2;
+
+/** All cases on one arrangement of the experts. */
+export interface ModelRun {
+  readonly experts: "co-located" | "sharded";
+  readonly activation: Activation;
+  readonly level: KernelLevel;
+  /** Compute threads of the process that does everything but remote experts. */
+  readonly attentionThreads: number;
+  /** Of each expert worker; 0 when co-located. */
+  readonly expertThreads: number;
+  /** Measured just before. */
+  readonly limits: MachineLimits;
+  readonly cases: readonly CaseFigures[];
+}
+
+export interface ModelFigures {
+  readonly checkpoint: {
+    readonly directory: string;
+    readonly layers: number;
+    readonly hiddenSize: number;
+    readonly experts: number;
+    readonly vocabSize: number;
+  };
+  readonly routing: "synthetic";
+  readonly settings: CaseSettings;
+  readonly runs: readonly ModelRun[];
+}
+
+interface RunOptions {
+  readonly directory: string;
+  readonly threads: number;
+  readonly activation: Activation;
+  readonly settings: CaseSettings;
+  readonly bench: BenchmarkOptions;
+}
+
+/** Measures the forward pass with its experts in this process, and with its experts on two workers of this machine. */
+export async function benchmarkModel(bench: BenchmarkOptions): Promise<BenchmarkResult> {
+  const directory = await provideSlice(bench);
+  const { layers, hiddenSize, experts, vocabSize } = (await openCheckpoint(directory)).config;
+  const settings = bench.quick ? QUICK : FULL;
+  const runs: ModelRun[] = [];
+  for (const activation of bench.activations) {
+    for (const threads of bench.threads ?? [availableParallelism()]) {
+      const options: RunOptions = { directory, threads, activation, settings, bench };
+      runs.push(await runCoLocated(options), await runSharded(options));
+    }
+  }
+  const checkpoint = { directory, layers, hiddenSize, experts, vocabSize };
+  const figures: ModelFigures = { checkpoint, routing: "synthetic", settings, runs };
+  return { text: formatModelRuns(figures), figures };
+}
+
+function runCoLocated(options: RunOptions): Promise<ModelRun> {
+  options.bench.tell(`model: co-located, ${options.activation}, ${options.threads} thread(s)`);
+  return measureRun(options, { kind: "co-located" }, 0);
+}
+
+async function runSharded(options: RunOptions): Promise<ModelRun> {
+  const { directory, threads, activation, bench } = options;
+  // The experts' workers compute while the attention waits, and share the same cores.
+  const expertThreads = Math.max(1, Math.floor(threads / EXPERT_WORKERS));
+  bench.tell(`model: sharded, ${activation}, ${threads} thread(s), experts ${EXPERT_WORKERS} x ${expertThreads}`);
+  const cluster = await planBenchCluster({
+    cluster: {
+      model: directory,
+      modelName: "bench",
+      host: "127.0.0.1",
+      experts: EXPERT_WORKERS,
+      attention: 1,
+      colocated: false,
+      replicas: 1,
+      threads: expertThreads,
+      activation,
+      ...(bench.level === undefined ? {} : { kernelLevel: bench.level }),
+    },
+    kinds: ["router", "expert-worker"],
+    dataDir: bench.dataDir,
+    tell: bench.tell,
+  });
+  const routerAddress = cluster.plan.services.find(({ kind }) => kind === "router")?.environment["MOIETY_LISTEN_ADDRESS"] ?? "";
+  try {
+    await cluster.start();
+    return await measureRun(options, { kind: "router", routerAddress }, expertThreads);
+  } finally {
+    await cluster.stop();
+  }
+}
+
+async function measureRun(options: RunOptions, experts: EvaluationExperts, expertThreads: number): Promise<ModelRun> {
+  const { directory, threads, activation, settings, bench } = options;
+  const level = bench.level === undefined ? {} : { level: bench.level };
+  const [limits] = (await benchmarkKernels({ ...level, threads: [threads], rows: [] })).limits;
+  const forward = await openForwardBench({
+    directory,
+    experts,
+    threads,
+    ...level,
+    activation,
+    maxSequences: Math.max(...settings.cases.map(({ kind, rows }) => (kind === "decode" ? rows : 1))),
+    contextTokens: contextTokensFor(settings),
+    logger: createLogger({ service: "bench", instance: "bench", level: "silent" }),
+  });
+  try {
+    const cases: CaseFigures[] = [];
+    for (const each of settings.cases) cases.push(await measureCase(forward, each, settings));
+    return {
+      experts: experts.kind === "router" ? "sharded" : "co-located",
+      activation,
+      level: forward.level,
+      attentionThreads: threads,
+      expertThreads,
+      limits: limits ?? { threads, readGbPerSecond: Number.NaN, fmaGflopPerSecond: Number.NaN },
+      cases,
+    };
+  } finally {
+    await forward.close();
+  }
+}

@@ -1,0 +1,163 @@
+import { execFile, spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { afterAll, describe, expect, it } from "vitest";
+import { z } from "zod";
+import { moiety } from "./test-model.js";
+
+const PATIENCE_MS = 120_000;
+
+const folder = mkdtempSync(join(tmpdir(), "moiety-bench-"));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const positive = z.number().positive();
+const share = z.number().min(0).max(1.000_001);
+const spread = z.object({ median: z.number(), p99: z.number() });
+
+const machineSchema = z.object({
+  cpu: z.string(),
+  cores: positive,
+  memoryBytes: positive,
+  kernelLevel: z.enum(["scalar", "avx2", "avx512", "neon"]),
+  node: z.literal(process.version),
+  platform: z.string(),
+  date: z.iso.datetime(),
+  commit: z.string().optional(),
+});
+
+const roundTripsSchema = z.object({ count: positive, medianUs: positive, p99Us: positive });
+const hopSchema = z.object({
+  hops: z.array(z.object({ rows: positive, bytes: positive, hop: roundTripsSchema, tcp: roundTripsSchema, ratio: positive })),
+});
+
+const caseSchema = z.object({
+  kind: z.enum(["decode", "prefill"]),
+  rows: positive,
+  steps: positive,
+  tokensPerSecond: positive,
+  stepMs: positive,
+  microBatches: z.number().min(1).max(2),
+  expertsRead: positive,
+  fanOut: z.number().min(1).max(2),
+  weightsReadBytes: positive,
+  readGbPerSecond: positive,
+  gopPerSecond: positive,
+  shares: z.record(z.string(), share),
+});
+const modelSchema = z.object({
+  routing: z.literal("synthetic"),
+  runs: z.array(
+    z.object({
+      experts: z.enum(["co-located", "sharded"]),
+      activation: z.literal("bf16"),
+      attentionThreads: z.literal(1),
+      expertThreads: z.number().min(0).max(1),
+      limits: z.object({ readGbPerSecond: positive, fmaGflopPerSecond: positive }),
+      cases: z.array(caseSchema),
+    }),
+  ),
+});
+
+const relaySchema = z.object({
+  streams: z.literal(3),
+  tokensPerStream: positive,
+  errors: z.literal(0),
+  faults: z.array(z.string()).max(0),
+  tokensPerSecond: positive,
+  sourceTokensPerSecond: positive,
+  addedToFirstToken: spread,
+  appendToClient: spread,
+  sourceGap: spread,
+  clientGap: spread,
+  addedToGap: spread,
+});
+const gatewaySchema = z.object({ paced: relaySchema, flatOut: relaySchema, flatOutDirect: relaySchema, ratio: positive });
+
+async function bench(...given: readonly string[]): Promise<Record<string, unknown>> {
+  const { stdout } = await promisify(execFile)(process.execPath, [
+    moiety,
+    "bench",
+    ...given,
+    "--data-dir",
+    folder,
+    "--quick",
+    "--json",
+  ]);
+  const { machine, quick, benchmarks } = JSON.parse(stdout);
+  machineSchema.parse(machine);
+  expect(quick).toBe(true);
+  return benchmarks;
+}
+
+describe("moiety bench", () => {
+  it(
+    "measures a hop and the gateway's relay, and prints nothing but JSON",
+    async () => {
+      const { hop, gateway, ...others } = await bench("hop", "gateway", "--streams", "3");
+      expect(hopSchema.parse(hop).hops.map(({ rows }) => rows)).toEqual([1, 8, 64, 256]);
+      gatewaySchema.parse(gateway);
+      expect(others).toEqual({});
+    },
+    PATIENCE_MS,
+  );
+
+  it(
+    "measures a model co-located and sharded, and accounts for all of a step's time",
+    async () => {
+      const { runs } = modelSchema.parse((await bench("model", "--threads", "1"))["model"]);
+      expect(runs.map(({ experts }) => experts)).toEqual(["co-located", "sharded"]);
+      for (const { cases, experts } of runs) {
+        expect(cases.map(({ kind, rows }) => `${kind} ${rows}`)).toEqual([
+          "decode 1",
+          "decode 8",
+          "decode 32",
+          "prefill 128",
+          "prefill 512",
+        ]);
+        for (const each of cases) {
+          const total = Object.values(each.shares).reduce((sum, part) => sum + part, 0);
+          expect(total).toBeGreaterThan(0.99);
+          expect(total).toBeLessThan(1.05);
+        }
+        // One row chooses four of sixteen experts in each of four layers.
+        expect(cases[0]?.expertsRead).toBe(16);
+        expect(cases[2]?.microBatches).toBe(experts === "sharded" ? 2 : 1);
+      }
+    },
+    PATIENCE_MS,
+  );
+
+  it(
+    "writes JSON to a file beside the tables",
+    () => {
+      const file = join(folder, "results.json");
+      const { status, stdout } = spawnSync(
+        process.execPath,
+        [moiety, "bench", "hop", "--quick", "--data-dir", folder, "--json", file],
+        { encoding: "utf8" },
+      );
+      expect(status).toBe(0);
+      expect(stdout).toMatch(/hop\/TCP/);
+      hopSchema.parse(JSON.parse(readFileSync(file, "utf8")).benchmarks.hop);
+    },
+    PATIENCE_MS,
+  );
+
+  it.each([
+    [["nothing"], "there is no benchmark named nothing; there are: kernels, hop, model, gateway"],
+    [["--json", "hop"], "hop would be a file's name here"],
+    [["--activation", "fp8"], "Expected bf16, f32, or both"],
+    [["--streams", "2000"], "Expected an integer from 1 to 1000"],
+    [["model", "--checkpoint", "/no/such/folder"], "--checkpoint: there is no folder /no/such/folder"],
+  ])("refuses %j", (given, message) => {
+    const { status, stderr } = spawnSync(process.execPath, [moiety, "bench", ...given], { encoding: "utf8" });
+    expect(status).toBe(1);
+    expect(stderr).toContain(message);
+  });
+
+  it("leaves no process behind", () => {
+    expect(existsSync(join(folder, "bench", "run", "run.json"))).toBe(false);
+  });
+});
