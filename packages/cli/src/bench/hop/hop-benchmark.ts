@@ -7,7 +7,7 @@ import { formatTable, short } from "../table.js";
 const addressesSchema = z.object({ workerAddress: z.string(), tcpPort: z.number() });
 
 const FULL = { rowCounts: [1, 8, 64, 256], warmUpMs: 1_000, warmUpTrips: 2_000, repetitions: 5, measureMs: 1_000 };
-const QUICK = { rowCounts: [1, 8, 64, 256], warmUpMs: 200, warmUpTrips: 100, repetitions: 3, measureMs: 200 };
+const QUICK = { rowCounts: [1, 8, 64, 256], warmUpMs: 100, warmUpTrips: 20, repetitions: 3, measureMs: 100 };
 
 /** Measures the data plane between this process and another one on this machine. */
 export async function benchmarkHop({ quick }: BenchmarkOptions): Promise<BenchmarkResult> {
