@@ -1,9 +1,10 @@
 import { randomBytes } from "node:crypto";
 import { AppError, type Clock, invariant, parseRequestId, type RequestId, systemClock } from "@moiety/core";
-import { type Job, WaitingError, Worker } from "bullmq";
+import { type Job, Worker } from "bullmq";
 import type { Redis } from "ioredis";
 import { type ClaimAnswer, type ClaimContent, ClaimStore } from "./claim-store.js";
 import { HeldClaim } from "./held-claim.js";
+import { JobFetcher } from "./job-fetcher.js";
 import { jobIdOf, QUEUE_NAME, type QueueKeys, queueKeys, requestIdOf } from "./keys.js";
 import { LockKeeper } from "./lock-keeper.js";
 import { NewsSubscriber } from "./news-subscriber.js";
@@ -47,6 +48,7 @@ class RedisRequestConsumer implements RequestConsumer {
   readonly #closing = new AbortController();
   readonly #onError: (error: AppError) => void;
   #worker: Worker | undefined;
+  #fetcher: JobFetcher | undefined;
   #onClaim: ((claim: Claim) => void) | undefined;
   #capacity: number;
   #backlog = 0;
@@ -87,10 +89,9 @@ class RedisRequestConsumer implements RequestConsumer {
       onReconnect: () => this.#locks.renewSoon(),
     };
     await new NewsSubscriber(this.#subscription).add(this.#keys.holder(this.#consumerId), cancellations);
-    const worker = new Worker(QUEUE_NAME, (job: Job, token?: string) => this.#process(job, token ?? ""), {
+    const worker = new Worker(QUEUE_NAME, undefined, {
       connection: this.#redis,
       prefix: this.#keys.prefix,
-      concurrency: Math.max(1, this.#capacity),
       lockDuration: this.#options.lockMs ?? 2_500,
       // Locks and stalled jobs are the lock keeper's: it must not take a restart of Redis for the death of every holder.
       skipLockRenewal: true,
@@ -105,26 +106,21 @@ class RedisRequestConsumer implements RequestConsumer {
     worker.on("error", (error) => this.#onError(AppError.from(error, "UNAVAILABLE")));
     this.#worker = worker;
     await worker.waitUntilReady();
-    if (this.#capacity === 0) await worker.pause(true);
-    this.#run(worker);
+    this.#fetcher = new JobFetcher({
+      worker,
+      clock: this.#clock,
+      capacity: this.#capacity,
+      serve: (job, token) => this.#serve(job, token),
+      onError: this.#onError,
+    });
+    this.#fetcher.start();
     this.#locks.start(() => worker.backend.moveStalledJobsToWait());
-  }
-
-  #run(worker: Worker): void {
-    worker.run().catch((error) => this.#onError(AppError.from(error, "UNAVAILABLE")));
   }
 
   setCapacity(claims: number): void {
     invariant(Number.isInteger(claims) && claims >= 0, "a capacity is a count");
     this.#capacity = claims;
-    const worker = this.#worker;
-    if (!worker || this.#closed) return;
-    if (claims === 0) {
-      worker.pause(true).catch((error) => this.#onError(AppError.from(error)));
-      return;
-    }
-    worker.concurrency = claims;
-    if (worker.isPaused()) worker.resume().catch((error) => this.#onError(AppError.from(error)));
+    this.#fetcher?.setCapacity(claims);
   }
 
   backlogTokens(): number {
@@ -161,10 +157,11 @@ class RedisRequestConsumer implements RequestConsumer {
   }
 
   async #closePolitely(): Promise<void> {
-    const stopped = this.#worker?.close();
+    this.#fetcher?.stop();
     await Promise.all([...this.#held.values()].map((claim) => claim.release()));
     if (this.#beatId !== undefined) await removeBeat(this.#redis, this.#keys, this.#beatId);
-    await stopped;
+    await this.#fetcher?.finished();
+    await this.#worker?.close();
   }
 
   #hangUp(): void {
@@ -172,17 +169,17 @@ class RedisRequestConsumer implements RequestConsumer {
     this.#worker?.close(true).catch(() => undefined);
   }
 
-  /** BullMQ's processor: it returns when the job is done, and throws WaitingError when it is somebody else's business. */
-  async #process(job: Job, token: string): Promise<void> {
+  /** Resolves with true when the job is done, with false when it is somebody else's business. */
+  async #serve(job: Job, token: string): Promise<boolean> {
     const id = requestIdOf(job.id ?? "");
     this.#held.get(id)?.lost();
-    if (this.#closing.signal.aborted || this.#held.size >= this.#capacity) return this.#handBack(job, token);
+    if (this.#closing.signal.aborted || this.#fetcher?.isOverfull) return this.#handBack(job, token);
     const claimedAtMs = this.#clock.nowMs();
     const answer = await this.#claim(id);
     if (!answer) return this.#handBack(job, token);
-    if (answer.kind !== "claimed") return;
+    if (answer.kind !== "claimed") return true;
     const content = await this.#readable(id, answer);
-    if (!content) return;
+    if (!content) return true;
     const claim = new HeldClaim(content, {
       store: this.#store,
       clock: this.#clock,
@@ -193,10 +190,10 @@ class RedisRequestConsumer implements RequestConsumer {
         this.#backlog += tokens;
       },
     });
-    await this.#hold(claim, { job, token });
+    return this.#hold(claim, { job, token });
   }
 
-  async #hold(claim: HeldClaim, { job, token }: { job: Job; token: string }): Promise<void> {
+  async #hold(claim: HeldClaim, { job, token }: { job: Job; token: string }): Promise<boolean> {
     const id = claim.record.id;
     this.#held.set(id, claim);
     const unlock = this.#locks.keep(claim, { jobId: jobIdOf(id), token });
@@ -206,7 +203,7 @@ class RedisRequestConsumer implements RequestConsumer {
     unlock();
     if (this.#held.get(id) === claim) this.#held.delete(id);
     if (settlement === "released") return this.#handBack(job, token);
-    if (settlement === "lost") throw new WaitingError();
+    return settlement !== "lost";
   }
 
   /** Absent when the consumer closes before Redis answers. */
@@ -243,7 +240,7 @@ class RedisRequestConsumer implements RequestConsumer {
   }
 
   /** Puts the job back in front of its equals, for whoever is next. */
-  async #handBack(job: Job, token: string): Promise<never> {
+  async #handBack(job: Job, token: string): Promise<boolean> {
     try {
       await job.moveToWait(token);
       // BullMQ does not wake waiting workers for a job that comes back to the prioritised set.
@@ -251,7 +248,7 @@ class RedisRequestConsumer implements RequestConsumer {
     } catch (error) {
       this.#onError(AppError.from(error, "UNAVAILABLE"));
     }
-    throw new WaitingError();
+    return false;
   }
 }
 

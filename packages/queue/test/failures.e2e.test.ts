@@ -222,7 +222,7 @@ describe("a Redis that is killed and comes back", () => {
     await server.restart();
     await until(() => gateway.ping());
     const { claims } = await consumer();
-    await until(() => claims.length === 2);
+    await until(() => claims.length >= 2);
     await sleep(300);
     expect(claims.map((claim) => claim.record.id)).toEqual(["before", "during"]);
   });

@@ -201,6 +201,15 @@ describe("order", () => {
     expect(claims).toHaveLength(4);
   });
 
+  it("takes a waiting job as soon as its capacity is raised, while another job is still being served", async () => {
+    const gateway = producer();
+    const { side, claims } = await consumer({ capacity: 1 });
+    for (const id of ["first", "second", "third"]) await gateway.submit(request(id));
+    await until(() => claims.length === 1);
+    side.setCapacity(3);
+    await until(() => claims.length === 3, 2_000);
+  });
+
   it("takes a job that arrives while it is paused as soon as it is not", async () => {
     const gateway = producer();
     const { side, claims } = await consumer({ capacity: 1 });
