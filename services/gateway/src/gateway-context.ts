@@ -1,4 +1,4 @@
-import type { Clock, TenantId } from "@moiety/core";
+import { AppError, type Clock, type TenantId } from "@moiety/core";
 import type { RequestProducer } from "@moiety/queue";
 import type { Logger } from "@moiety/runtime";
 import type { FastifyReply, FastifyRequest } from "fastify";
@@ -25,9 +25,10 @@ export interface GatewayContext {
 /** Aborts when the client is gone before it was answered. */
 export function clientSignal(reply: FastifyReply): AbortSignal {
   const gone = new AbortController();
+  const leave = () => gone.abort(new AppError("CANCELLED", "the client closed the connection"));
   reply.raw.once("close", () => {
-    if (!reply.raw.writableFinished) gone.abort();
+    if (!reply.raw.writableFinished) leave();
   });
-  if (reply.raw.destroyed) gone.abort();
+  if (reply.raw.destroyed) leave();
   return gone.signal;
 }

@@ -29,7 +29,9 @@ export interface Gateway {
 const REQUEST_ID = /^[A-Za-z0-9._:-]{1,128}$/;
 /** What nginx logs for a client that went away. */
 const CLIENT_CLOSED = 499;
-const isApi = (url: string): boolean => url.startsWith("/v1/") || url === "/v1";
+const isApiPath = (path: string): boolean => /^\/v1([/?]|$)/.test(path);
+/** By the route that was found as well as by the text: the router decodes what a path spells in percent signs. */
+const isApi = (request: FastifyRequest): boolean => isApiPath(request.routeOptions.url ?? "") || isApiPath(request.url);
 
 /** Requests that are being answered. */
 class Traffic {
@@ -76,7 +78,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   addErrorHandling(app, logger);
   addTraffic(app, context, traffic);
   app.addHook("onRequest", async (request) => {
-    if (isApi(request.url)) tenants.set(request, authenticate(keys, request.headers.authorization));
+    if (isApi(request)) tenants.set(request, authenticate(keys, request.headers.authorization));
   });
   addProcessRoutes(app, { registry, readiness: () => missingForReadiness(context, traffic) });
   await app.register(async (scope) => addOpenAiRoutes(scope, context));
@@ -169,14 +171,14 @@ function addTraffic(app: FastifyInstance, context: GatewayContext, traffic: Traf
       const route = request.routeOptions.url ?? "none";
       const status = reply.raw.writableFinished ? reply.raw.statusCode : CLIENT_CLOSED;
       metrics.response({ route, status });
-      if (!isApi(request.url)) return;
+      if (!isApi(request)) return;
       const durationMs = Math.round(context.clock.monotonicMs() - startedMs);
       logger.info({ requestId: request.id, method: request.method, route, status, durationMs }, "answered");
     });
   });
   app.addHook("onRequest", async (request, reply) => {
     reply.header("x-request-id", request.id);
-    if (!isApi(request.url)) return;
+    if (!isApi(request)) return;
     if (traffic.draining) {
       metrics.rejected("draining");
       reply.header("connection", "close");

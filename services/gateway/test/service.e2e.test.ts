@@ -1,6 +1,7 @@
 import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, describe, expect, it } from "vitest";
+import { rawClient } from "../../../packages/queue/test/fixtures.js";
 import { until } from "../../../packages/queue/test/redis-server.js";
 import { GatewayFixture, type TokenizerKind } from "./gateway-fixture.js";
 
@@ -133,6 +134,39 @@ describe("keys", () => {
     expect(fixture.worker.last.record).toMatchObject({ tenant: "bob", cacheSalt: "bob/s" });
     expect((await fixture.request("/v1/models")).status).toBe(401);
     expect((await fixture.request("/health")).status).toBe(200);
+  });
+
+  it("are required whatever way a path is spelt", async () => {
+    const fixture = await start("none", { MOIETY_API_KEYS: "alice:key-of-alice" });
+    for (const path of ["/v1/models", "/%76%31/models", "/v%31/models/tiny", "/v1/nothing", "/v1"]) {
+      expect([path, (await fixture.request(path)).status]).toEqual([path, 401]);
+    }
+    expect((await fixture.post("/%761/completions", { prompt: [1] })).status).toBe(401);
+  });
+});
+
+describe("a client that goes away while its request is being queued", () => {
+  it("leaves nothing behind", async () => {
+    const fixture = await start("harmony");
+    fixture.worker.script = () => ({ tokens: [104], hang: true });
+    const redis = rawClient(fixture.redis.url);
+    const body = { messages: [{ role: "user", content: "x" }], max_tokens: 5 };
+    for (const stream of [true, false]) {
+      fixture.worker.claims.length = 0;
+      await redis.call("CLIENT", "PAUSE", "800", "ALL");
+      const asking = fetch(`${fixture.url}/v1/chat/completions`, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({ ...body, stream }),
+        signal: AbortSignal.timeout(300),
+      });
+      await expect(asking).rejects.toThrow();
+      await sleep(1_500);
+      await until(() => fixture.worker.claims.every((claim) => claim.signal.aborted), 2_000);
+      const depth = (await fixture.request("/metrics")).body.match(/moiety_queue_requests\{.*/g);
+      expect(depth.map((line: string) => line.split(" ").at(-1))).toEqual(["0", "0"]);
+    }
+    await redis.quit();
   });
 });
 

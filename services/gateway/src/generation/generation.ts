@@ -31,7 +31,10 @@ export class Generation {
     this.#timer = options.metrics.startGeneration(options.plans.map(({ record }) => record.promptTokens.length));
   }
 
-  /** Submits every choice, or none. @throws AppError RESOURCE_EXHAUSTED when the queue is full; UNAVAILABLE when Redis is away. */
+  /**
+   * Submits every choice, or none.
+   * @throws AppError RESOURCE_EXHAUSTED when the queue is full; UNAVAILABLE when Redis is away; the signal's reason when it aborts.
+   */
   static async start(options: GenerationOptions): Promise<Generation> {
     const generation = new Generation(options);
     try {
@@ -40,10 +43,11 @@ export class Generation {
         await options.producer.submit(record);
         generation.#running.add(record.id);
       }
+      options.signal.throwIfAborted();
       generation.#timer.admitted();
       return generation;
     } catch (error) {
-      generation.#cancelAll();
+      generation.cancel();
       throw error;
     }
   }
@@ -52,7 +56,7 @@ export class Generation {
   async *events(): AsyncGenerator<ChoiceEvent> {
     const { plans, signal, producer, clock } = this.#options;
     const onAbort = () => {
-      this.#cancelAll();
+      this.cancel();
       this.#stop.abort();
     };
     signal.addEventListener("abort", onAbort, { once: true });
@@ -82,7 +86,7 @@ export class Generation {
     } finally {
       deadline.abort();
       signal.removeEventListener("abort", onAbort);
-      this.#cancelAll();
+      this.cancel();
       this.#stop.abort();
     }
   }
@@ -125,7 +129,8 @@ export class Generation {
     this.#timer.end(event.index, event.end);
   }
 
-  #cancelAll(): void {
+  /** Cancels what is still running: for those who do not read {@link events} to their end. */
+  cancel(): void {
     for (const id of this.#running) this.#cancel(id);
   }
 

@@ -73,6 +73,7 @@ async function stream(options: AnswerOptions, generation: Generation): Promise<v
     await send("[DONE]");
     sse.end();
   } catch (thrown) {
+    generation.cancel();
     const error = AppError.from(thrown);
     if (unread) {
       if (error.code === "RESOURCE_EXHAUSTED") context.metrics.slowClient();
