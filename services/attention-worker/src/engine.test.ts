@@ -298,6 +298,24 @@ describe("Engine", () => {
     expect(await claim.over).toMatchObject({ reason: "error", error: { code } });
   });
 
+  it("blames no request for its own fault when another one is cancelled while it finds out", async () => {
+    const { engine, experts, broken } = setup();
+    experts.fails = () => true;
+    const [kept, cancelled] = ["kept", "cancelled"].map((id) => new StandInClaim({ id, prompt: prompt(9) }));
+    const run = experts.run.bind(experts);
+    experts.run = (call, signal) => {
+      // One row: the canary's.
+      if (call.rows === 1) cancelled?.cancel();
+      return run(call, signal);
+    };
+    if (kept === undefined || cancelled === undefined) return;
+    engine.add(kept);
+    engine.add(cancelled);
+    await expect.poll(() => broken.length).toBe(1);
+    await engine.stop();
+    expect(await kept.over).toBe("released");
+  });
+
   it("generates up to the context, and no further", async () => {
     const { engine } = setup({ fullPages: 12 });
     const claim = new StandInClaim({ id: "r", prompt: prompt(10), params: { maxTokens: 5000 } });

@@ -4,6 +4,7 @@ import type { Claim } from "@moiety/queue";
 import type { Logger } from "@moiety/runtime";
 import { claimCapacity } from "./capacity.js";
 import type { EngineObserver } from "./engine-observer.js";
+import { whenAllAborted } from "./forward/abort.js";
 import type { Forward, RowsOutcome } from "./forward/forward.js";
 import type { ForwardRows } from "./forward/forward-rows.js";
 import type { KvCache } from "./kv-cache/kv-cache.js";
@@ -208,7 +209,10 @@ export class Engine {
 
   /** Passes with these requests keep failing. If one without them does too, it is us; otherwise it is them. */
   async #judge(suspects: readonly Suspect[]): Promise<void> {
-    const fault = await this.#canary.sing(AbortSignal.any(suspects.map(({ request }) => request.signal)));
+    // As long as one of them waits for the verdict: a canary that is cut short says that all is well.
+    const nobodyWaits = whenAllAborted(suspects.map(({ request }) => request.signal));
+    const fault = await this.#canary.sing(nobodyWaits.signal);
+    nobodyWaits.dispose();
     if (fault !== undefined) throw fault;
     for (const { request, error } of suspects) {
       if (!request.isOver) this.#requests.finish(request, "error", { error, trusted: false });
