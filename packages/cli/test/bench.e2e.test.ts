@@ -24,6 +24,7 @@ const machineSchema = z.object({
   kernelLevel: z.enum(["scalar", "avx2", "avx512", "neon"]),
   node: z.literal(process.version),
   platform: z.string(),
+  load: z.number().min(0),
   date: z.iso.datetime(),
   commit: z.string().optional(),
 });

@@ -3,6 +3,8 @@ import type { Activation, KernelLevel } from "@moiety/kernels";
 export interface BenchmarkOptions {
   /** Compute threads to measure with, one after the other. Default: the benchmark's own. */
   readonly threads?: readonly number[];
+  /** Compute threads of each expert worker of `model`. Default: half of `threads`, for there are two. */
+  readonly expertThreads?: number;
   /** Instruction set. Default: the best of this CPU. */
   readonly level?: KernelLevel;
   /** Number formats of activations to measure with, one after the other. */

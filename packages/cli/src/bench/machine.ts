@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { cpus, totalmem } from "node:os";
+import { cpus, loadavg, totalmem } from "node:os";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import type { KernelLevel } from "@moiety/kernels";
@@ -12,6 +12,8 @@ export interface Machine {
   readonly kernelLevel: string;
   readonly node: string;
   readonly platform: string;
+  /** Processes that wanted a core, on average over the minute before: figures of a busy machine say little. */
+  readonly load: number;
   readonly date: string;
   /** Of the checkout that this file lies in, with `+` when it was changed since; absent when it lies in none. */
   readonly commit?: string;
@@ -30,16 +32,17 @@ export async function describeMachine(level: KernelLevel | undefined): Promise<M
     kernelLevel: kernels.level,
     node: process.version,
     platform: `${process.platform} ${process.arch}`,
+    load: loadavg()[0] ?? 0,
     date: new Date().toISOString(),
     ...(commit === undefined ? {} : { commit }),
   };
 }
 
 export function formatMachine(machine: Machine): string {
-  const { cpu, cores, memoryBytes, kernelLevel, node, platform, date, commit } = machine;
+  const { cpu, cores, memoryBytes, kernelLevel, node, platform, load, date, commit } = machine;
   const memory = `${(memoryBytes / 2 ** 30).toFixed(1)} GiB`;
   const program = commit === undefined ? "" : `, commit ${commit}`;
-  return `${cpu}, ${cores} cores, ${memory}, kernels ${kernelLevel}, Node ${node}, ${platform}${program}, ${date}`;
+  return `${cpu}, ${cores} cores, ${memory}, kernels ${kernelLevel}, Node ${node}, ${platform}${program}, load ${load.toFixed(1)}, ${date}`;
 }
 
 async function commitOfThisFile(): Promise<string | undefined> {

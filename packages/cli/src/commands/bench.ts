@@ -11,8 +11,9 @@ import { integerBetween, kernelLevelOption } from "../option-values.js";
 
 export interface BenchFlags {
   /** A file, or true for standard output. */
-  readonly json?: string | true;
+  readonly json: string | boolean;
   readonly threads?: readonly number[];
+  readonly expertThreads?: number;
   readonly kernelLevel?: NonNullable<BenchmarkOptions["level"]>;
   readonly activation: BenchmarkOptions["activations"];
   readonly checkpoint?: string;
@@ -41,9 +42,10 @@ export function benchCommand(run: (names: readonly string[], flags: BenchFlags) 
     .summary("measure this machine")
     .description("Runs benchmarks and prints each figure beside its limit or baseline, measured in the same run.")
     .argument("[names...]", "which ones; default: all")
-    .option("--json [file]", "write JSON to a file, or print JSON alone", jsonFile)
+    .option("--json [file]", "write JSON to a file, or print JSON alone", jsonFile, false)
     .option("--quick", "small sizes and short times: for trying it out, not for figures", false)
     .option("--threads <counts>", "numbers of compute threads, separated by commas", threadCounts)
+    .option("--expert-threads <count>", "model: of each of the two expert workers (default: half)", integerBetween(1, 256))
     .addOption(kernelLevelOption())
     .addOption(
       new Option("--activation <types>", "model: number formats of activations, separated by commas")
@@ -91,6 +93,7 @@ async function bench(names: readonly string[], flags: BenchFlags): Promise<void>
     dataDir: resolve(flags.dataDir),
     tell: (line) => console.error(line),
     ...(flags.threads === undefined ? {} : { threads: flags.threads }),
+    ...(flags.expertThreads === undefined ? {} : { expertThreads: flags.expertThreads }),
     ...(flags.kernelLevel === undefined ? {} : { level: flags.kernelLevel }),
     ...(flags.checkpoint === undefined ? {} : { checkpoint: flags.checkpoint }),
     ...(flags.streams === undefined ? {} : { streams: flags.streams }),

@@ -19,7 +19,7 @@ export interface GatewayFigures {
   readonly flatOut: RelayFigures;
   /** The same without gateway and HTTP: this process follows the token logs itself. */
   readonly flatOutDirect: RelayFigures;
-  /** Tokens per second of `flatOut` over those of `flatOutDirect`. */
+  /** Tokens per second: of `flatOut` over those of `flatOutDirect`. */
   readonly ratio: number;
 }
 
@@ -38,10 +38,26 @@ const PHASE_TIMEOUT_MS = 120_000;
 /** For the source to hear of the last finish. */
 const SOURCE_SETTLE_MS = 200;
 
-const settingsOf = ({ quick, streams }: BenchmarkOptions): Settings =>
-  quick
-    ? { streams: streams ?? 20, intervalMs: 20, openingMs: 200, pacedTokens: 16, flatOutTokens: 32 }
-    : { streams: streams ?? 200, intervalMs: 100, openingMs: 2_000, pacedTokens: 64, flatOutTokens: 256 };
+/** Tokens of a measured flat-out phase, all streams together. */
+const FLAT_OUT_TOKENS = 51_200;
+/** Offered by all paced streams together: a load that leaves room, so that delays are the relay's and not a queue's. */
+const PACED_TOKENS_PER_SECOND = 2_000;
+/** With all paced streams open. */
+const PACED_MS = 4_400;
+const OPENING_MS_PER_STREAM = 10;
+
+function settingsOf({ quick, streams = quick ? 20 : 200 }: BenchmarkOptions): Settings {
+  if (quick) return { streams, intervalMs: 20, openingMs: 200, pacedTokens: 16, flatOutTokens: 32 };
+  const intervalMs = Math.max(20, (streams / PACED_TOKENS_PER_SECOND) * 1_000);
+  const openingMs = streams * OPENING_MS_PER_STREAM;
+  return {
+    streams,
+    intervalMs,
+    openingMs,
+    pacedTokens: Math.ceil((openingMs + PACED_MS) / intervalMs),
+    flatOutTokens: Math.min(1_024, Math.ceil(FLAT_OUT_TOKENS / streams)),
+  };
+}
 
 /** Measures a real gateway and Redis, with a process that appends tokens where attention workers would. */
 export async function benchmarkGateway(options: BenchmarkOptions): Promise<BenchmarkResult> {
@@ -91,8 +107,8 @@ async function measure(parts: Parts): Promise<GatewayFigures> {
   const throughGateway: Reader = (call) => readStream({ ...call, url, model: MODEL });
   const direct: Reader = (call) => followStream(producer, call);
   // Unmeasured, for the compiler's sake.
-  await runPhase(parts, { ...flat, maxTokens: flatOutTokens / 2, read: throughGateway });
-  await runPhase(parts, { ...flat, maxTokens: flatOutTokens / 4, read: direct });
+  await runPhase(parts, { ...flat, maxTokens: Math.ceil(flatOutTokens / 2), read: throughGateway });
+  await runPhase(parts, { ...flat, maxTokens: Math.ceil(flatOutTokens / 4), read: direct });
   const paced = await runPhase(parts, { intervalMs, openingMs, maxTokens: pacedTokens, read: throughGateway });
   const flatOut = await runPhase(parts, { ...flat, read: throughGateway });
   const flatOutDirect = await runPhase(parts, { ...flat, read: direct });
@@ -150,7 +166,7 @@ function format({ streams, paced, flatOut, flatOutDirect, ratio }: GatewayFigure
   );
   const faults = [...new Set([...paced.faults, ...flatOut.faults, ...flatOutDirect.faults])];
   return [
-    `${streams} streams at once; Redis, gateway, source and clients share this machine; flat out, all are opened at the same moment.`,
+    `${streams} streams at once; Redis, gateway, source and clients share this machine; flat out, all are opened at the same moment, else one per ${OPENING_MS_PER_STREAM} ms.`,
     throughput,
     "",
     added,

@@ -1,5 +1,6 @@
 import { availableParallelism } from "node:os";
 import { type EvaluationExperts, openForwardBench } from "@moiety/attention-worker";
+import { invariant } from "@moiety/core";
 import { type Activation, benchmarkKernels, type KernelLevel, type MachineLimits } from "@moiety/kernels";
 import { openCheckpoint } from "@moiety/model";
 import { createLogger } from "@moiety/runtime";
@@ -20,7 +21,7 @@ export interface ModelRun {
   readonly attentionThreads: number;
   /** Of each expert worker; 0 when co-located. */
   readonly expertThreads: number;
-  /** Measured just before. */
+  /** The better of those measured just before and just after. */
   readonly limits: MachineLimits;
   readonly cases: readonly CaseFigures[];
 }
@@ -71,7 +72,7 @@ function runCoLocated(options: RunOptions): Promise<ModelRun> {
 async function runSharded(options: RunOptions): Promise<ModelRun> {
   const { directory, threads, activation, bench } = options;
   // The experts' workers compute while the attention waits, and share the same cores.
-  const expertThreads = Math.max(1, Math.floor(threads / EXPERT_WORKERS));
+  const expertThreads = bench.expertThreads ?? Math.max(1, Math.floor(threads / EXPERT_WORKERS));
   bench.tell(`model: sharded, ${activation}, ${threads} thread(s), experts ${EXPERT_WORKERS} x ${expertThreads}`);
   const cluster = await planBenchCluster({
     cluster: {
@@ -102,7 +103,7 @@ async function runSharded(options: RunOptions): Promise<ModelRun> {
 async function measureRun(options: RunOptions, experts: EvaluationExperts, expertThreads: number): Promise<ModelRun> {
   const { directory, threads, activation, settings, bench } = options;
   const level = bench.level === undefined ? {} : { level: bench.level };
-  const [limits] = (await benchmarkKernels({ ...level, threads: [threads], rows: [] })).limits;
+  const before = await measureLimits(threads, level);
   const forward = await openForwardBench({
     directory,
     experts,
@@ -116,16 +117,27 @@ async function measureRun(options: RunOptions, experts: EvaluationExperts, exper
   try {
     const cases: CaseFigures[] = [];
     for (const each of settings.cases) cases.push(await measureCase(forward, each, settings));
+    const after = await measureLimits(threads, level);
     return {
       experts: experts.kind === "router" ? "sharded" : "co-located",
       activation,
       level: forward.level,
       attentionThreads: threads,
       expertThreads,
-      limits: limits ?? { threads, readGbPerSecond: Number.NaN, fmaGflopPerSecond: Number.NaN },
+      limits: {
+        threads,
+        readGbPerSecond: Math.max(before.readGbPerSecond, after.readGbPerSecond),
+        fmaGflopPerSecond: Math.max(before.fmaGflopPerSecond, after.fmaGflopPerSecond),
+      },
       cases,
     };
   } finally {
     await forward.close();
   }
+}
+
+async function measureLimits(threads: number, level: { readonly level?: KernelLevel }): Promise<MachineLimits> {
+  const { limits } = await benchmarkKernels({ ...level, threads: [threads], rows: [] });
+  invariant(limits[0] !== undefined, "one number of threads gives one line of limits");
+  return limits[0];
 }

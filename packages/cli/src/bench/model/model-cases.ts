@@ -27,10 +27,10 @@ export const FULL: CaseSettings = {
   promptTokens: 64,
   warmUpMs: 1_000,
   measureMs: 4_000,
-  minSteps: 5,
+  minSteps: 3,
 };
 
-export const QUICK: CaseSettings = { ...FULL, promptTokens: 16, warmUpMs: 50, measureMs: 200, minSteps: 3 };
+export const QUICK: CaseSettings = { ...FULL, promptTokens: 16, warmUpMs: 50, measureMs: 200 };
 
 /** One case on one arrangement of the experts. */
 export interface CaseFigures extends ModelCase {
