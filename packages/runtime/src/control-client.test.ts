@@ -1,3 +1,5 @@
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import type { Server, ServerDuplexStream } from "@grpc/grpc-js";
 import { type PlacementTable, parseWorkerId } from "@moiety/core";
 import {
@@ -170,6 +172,24 @@ describe("a worker's side of the control plane", () => {
     await waitUntil("one more", () => router.statuses.length > before, { timeoutMs: 40, intervalMs: 1 });
     expect(router.statuses.length).toBeLessThan(before + 3);
   });
+
+  it("keeps nothing of the reports that it has sent", async () => {
+    setFlagsFromString("--expose-gc");
+    const collectGarbage: () => void = runInNewContext("gc");
+    const heapBytesAfter = async (reports: number) => {
+      for (let sent = 0; sent < reports; sent += 1) {
+        client.reportSoon();
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      router.statuses.length = 0;
+      collectGarbage();
+      return process.memoryUsage().heapUsed;
+    };
+    await joined();
+    const before = await heapBytesAfter(2_000);
+    const growthBytes = (await heapBytesAfter(20_000)) - before;
+    expect(growthBytes / 20_000).toBeLessThan(100);
+  }, 30_000);
 
   it("says that it drains before it closes", async () => {
     await joined();

@@ -202,15 +202,17 @@ export class ControlClient {
   /** Sends the status at every interval, and whenever asked, until the session ends. */
   async #beat(session: ControlSession, intervalMs: number): Promise<void> {
     let over = false;
-    const ended = session.ended.then(() => {
+    // Wakes the loop rather than being raced against in every turn: races leave something behind in a promise that lives for days.
+    session.ended.then(() => {
       over = true;
+      this.#wake.resolve();
     });
     while (!over) {
       this.#wake = deferred();
       this.#sendStatus(session);
       const timer = new AbortController();
       const pause = this.#clock.sleep(intervalMs, timer.signal).catch(() => {});
-      await Promise.race([pause, this.#wake.promise, ended]);
+      await Promise.race([pause, this.#wake.promise]);
       timer.abort();
     }
   }

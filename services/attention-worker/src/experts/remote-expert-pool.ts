@@ -1,15 +1,7 @@
-import {
-  AppError,
-  type Clock,
-  type Deferred,
-  deferred,
-  invariant,
-  type PlacementTable,
-  systemClock,
-  type WorkerId,
-} from "@moiety/core";
+import { AppError, type Clock, invariant, type PlacementTable, systemClock, type WorkerId } from "@moiety/core";
 import { type ModelIdentity, rowBytesOf } from "@moiety/proto";
 import { advertisedAddress, backoffMs } from "@moiety/runtime";
+import { ChangeBell } from "./change-bell.js";
 import { DeadlineSweep } from "./deadline-sweep.js";
 import { planDispatches, type RowChoices } from "./dispatch-plan.js";
 import { type DispatchServer, startDispatchServer } from "./dispatch-server.js";
@@ -83,7 +75,7 @@ export class RemoteExpertPool implements ExpertPool {
   #newest: PlacementTable | undefined;
   #active: PlacementTable | undefined;
   #view: PlacementView<Link>;
-  #changed: Deferred<void> = deferred();
+  readonly #changed = new ChangeBell();
   #closed = false;
 
   private constructor(options: RemoteExpertPoolOptions, server: DispatchServer) {
@@ -161,9 +153,7 @@ export class RemoteExpertPool implements ExpertPool {
 
   #refresh(): void {
     if (this.#active !== undefined) this.#view = buildView(this.#active, (id) => this.#links.live(id));
-    const changed = this.#changed;
-    this.#changed = deferred();
-    changed.resolve();
+    this.#changed.ring();
   }
 
   /** Plans, copies the rows (before the first await) and delivers every dispatch. */
@@ -256,7 +246,11 @@ export class RemoteExpertPool implements ExpertPool {
   async #park(run: LayerRun, dispatch: Prepared): Promise<void> {
     this.#observer.parked({ layer: run.layer, experts: [...new Set(dispatch.experts)] });
     const served = () => dispatch.experts.some((expert) => this.#view.candidates(run.layer, expert).length > 0);
-    while (!run.over && !served()) await Promise.race([this.#changed.promise, run.stopped]);
+    while (!run.over && !served()) {
+      const change = this.#changed.next();
+      await Promise.race([change.promise, run.stopped]);
+      change.forget();
+    }
   }
 
   /** Gives the world time to change: not at all after a first loss, longer with every repetition. */
@@ -266,7 +260,9 @@ export class RemoteExpertPool implements ExpertPool {
     const pause = this.#clock
       .sleep(backoffMs(attempt, { ...REPEAT_BACKOFF, random: this.#random }), timer.signal)
       .catch(() => {});
-    await Promise.race([pause, this.#changed.promise, run.stopped]);
+    const change = this.#changed.next();
+    await Promise.race([pause, change.promise, run.stopped]);
+    change.forget();
     timer.abort();
   }
 }
