@@ -75,7 +75,7 @@ function activations(text: string): BenchmarkOptions["activations"] {
   });
 }
 
-function jsonFile(text: string): string {
+function jsonFile(text: string): string | boolean {
   if (!BENCHMARKS.some(({ name }) => name === text)) return text;
   throw new InvalidArgumentError(`${text} would be a file's name here; put --json behind the names.`);
 }
