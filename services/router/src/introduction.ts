@@ -4,6 +4,9 @@ import { MAX_EXPERTS, MAX_LAYERS, parseAddress, parsePlacement } from "@moiety/r
 import type { Introduction } from "./cluster.js";
 import type { ClusterIdentity } from "./membership/roster.js";
 
+/** Leaves a router that goes on from it numbers for as long as any cluster lives. */
+const MAX_HEARD_EPOCH = 0xf000_0000;
+
 /**
  * Turns a Hello into what the cluster understands.
  * @throws AppError INVALID_ARGUMENT that names the field.
@@ -12,6 +15,7 @@ export function parseHello(hello: Hello): Introduction {
   const identity = parseIdentity(hello.model);
   const kind = parseKind(hello.kind);
   if (kind === "expert" && hello.capacitySlots === 0) fail("capacity_slots must be at least 1 for an expert worker");
+  if ((hello.placement?.epoch ?? 0) > MAX_HEARD_EPOCH) fail(`placement.epoch must be at most ${MAX_HEARD_EPOCH}`);
   return {
     profile: {
       id: parseWorkerId(hello.workerId),
