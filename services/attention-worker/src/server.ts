@@ -52,7 +52,12 @@ export async function startAttentionWorker(options: AttentionWorkerOptions): Pro
     const parts = await assemble({ options, workerId, metrics, clock });
     probe = parts.missing;
     logger.info({ httpPort: http.port, workerId, level: parts.model.kernels.level }, "attention worker started");
-    return { httpPort: http.port, missing: parts.missing, close: (drainMs) => closeAll(parts, http, drainMs) };
+    let closed: Promise<void> | undefined;
+    const close = (drainMs: number) => {
+      closed ??= closeAll(parts, http, drainMs);
+      return closed;
+    };
+    return { httpPort: http.port, missing: parts.missing, close };
   } catch (error) {
     await http.close();
     throw error;
@@ -66,7 +71,8 @@ interface Parts {
   readonly consumer: RequestConsumer;
   readonly engine: Engine;
   missing(): Promise<readonly string[]>;
-  stopWatching(): Promise<void>;
+  /** From now on nothing counts as broken, and the gateways hear no more of this worker. */
+  beginClosing(): Promise<void>;
 }
 
 interface Assembly {
@@ -91,7 +97,10 @@ async function assemble({ options, workerId, metrics, clock }: Assembly): Promis
   });
   const cache = new KvCache(pools ?? poolsOf(config, model.checkpoint.config.slidingWindow));
   let broken: AppError | undefined;
+  let closing = false;
   const onBroken = (error: AppError) => {
+    // What is being closed ends what still waits, for Redis or for an expert to be loaded.
+    if (closing) return;
     broken ??= error;
     logger.fatal({ err: error }, "attention worker cannot go on");
     options.onBroken(error);
@@ -150,7 +159,11 @@ async function assemble({ options, workerId, metrics, clock }: Assembly): Promis
       },
       (error: unknown) => onBroken(AppError.from(error)),
     );
-  return { model, pool, control, consumer, engine, missing, stopWatching };
+  const beginClosing = async () => {
+    closing = true;
+    await stopWatching();
+  };
+  return { model, pool, control, consumer, engine, missing, beginClosing };
 }
 
 /** With its own experts a worker needs nothing from a router, and tells it nothing. */
@@ -210,7 +223,7 @@ function watch({ clock, logger, engine, pool, beat }: WatchOptions): () => Promi
 }
 
 async function closeAll(parts: Parts, http: ProcessServer, drainMs: number): Promise<void> {
-  await parts.stopWatching();
+  await parts.beginClosing();
   await parts.engine.drain(drainMs);
   await Promise.all([parts.engine.stop(), parts.consumer.close()]);
   await parts.control?.close();
