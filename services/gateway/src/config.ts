@@ -8,7 +8,11 @@ export const gatewayConfigSchema = z.object({
     .integer({ min: 0, max: 65_535, fallback: 8080 })
     .describe("port of the API, /health, /ready and /metrics"),
   MOIETY_GATEWAY_ID: env.text("gateway").describe("name of this process in logs and metrics"),
-  MOIETY_MODEL: env.text().describe("folder of the checkpoint; only its config.json and tokenizer.json are read"),
+  MOIETY_MODEL: env
+    .text()
+    .describe(
+      "folder of the checkpoint; its weights are optional and only identify it: a worker of another checkpoint is then noticed",
+    ),
   MOIETY_MODEL_NAME: z.string().min(1).optional().describe("name of the model in the API; default: the checkpoint folder's name"),
   MOIETY_REDIS_URL: env.text("redis://127.0.0.1:6379").describe("Redis that holds the queue and the token logs"),
   MOIETY_REDIS_PREFIX: env.text("moiety").describe("keeps clusters apart that share a Redis"),

@@ -67,7 +67,12 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     onError: (error) => logger.warn({ err: error }, "queue fault"),
   });
   const metrics = createGatewayMetrics({ registry, producer, clock, modelName: model.name });
-  const workers = new Workers({ producer, clock, maxContextTokens: model.config.maxContext });
+  const workers = new Workers({
+    producer,
+    clock,
+    maxContextTokens: model.config.maxContext,
+    fingerprint: model.fingerprint,
+  });
   const tenants = new WeakMap<FastifyRequest, TenantId>();
   const tenantOf = (request: FastifyRequest): TenantId =>
     tenants.get(request) ?? authenticate(keys, request.headers.authorization);
@@ -91,7 +96,8 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     await release();
     throw error;
   });
-  logger.info({ port, model: model.name, harmony: model.harmony, tokenizer: model.tokenizer !== undefined }, "gateway listening");
+  const { name, harmony, fingerprint, tokenizer } = model;
+  logger.info({ port, model: name, harmony, fingerprint, tokenizer: tokenizer !== undefined }, "gateway listening");
   let closed: Promise<void> | undefined;
   const close = async () => {
     await traffic.drain();
@@ -133,7 +139,7 @@ async function listen(app: FastifyInstance, config: GatewayConfig): Promise<numb
 async function missingForReadiness({ producer, workers }: GatewayContext, traffic: Traffic): Promise<readonly string[]> {
   if (traffic.draining) return ["draining"];
   if (!(await producer.ping())) return ["redis"];
-  return workers.beats.length > 0 || (await producer.workers()).length > 0 ? [] : ["attention worker"];
+  return workers.missing();
 }
 
 function sendError(reply: FastifyReply, error: AppError): FastifyReply {

@@ -3,30 +3,42 @@ import type { RequestProducer, WorkerBeat } from "@moiety/queue";
 
 const REFRESH_MS = 1_000;
 
+export interface WorkersOptions {
+  readonly producer: RequestProducer;
+  readonly clock: Clock;
+  /** The model's own limit. */
+  readonly maxContextTokens: number;
+  /** The gateway's own checkpoint; absent: workers are not compared with it. */
+  readonly fingerprint: string | undefined;
+}
+
 /** What attention workers last said about themselves, refreshed in the background. */
 export class Workers {
   readonly #producer: RequestProducer;
   readonly #clock: Clock;
+  readonly #fingerprint: string | undefined;
   readonly #closing = new AbortController();
-  #beats: readonly WorkerBeat[] = [];
   #contextTokens: number;
 
-  /** `maxContextTokens` is the model's own limit. */
-  constructor(options: { readonly producer: RequestProducer; readonly clock: Clock; readonly maxContextTokens: number }) {
+  constructor(options: WorkersOptions) {
     this.#producer = options.producer;
     this.#clock = options.clock;
+    this.#fingerprint = options.fingerprint;
     this.#contextTokens = options.maxContextTokens;
     this.#run(options.maxContextTokens).catch(() => undefined);
-  }
-
-  /** Workers whose beat was fresh a moment ago. */
-  get beats(): readonly WorkerBeat[] {
-    return this.#beats;
   }
 
   /** Longest prompt plus output that any worker may be given: a request can come to the smallest of them. Kept while none is there. */
   get contextTokens(): number {
     return this.#contextTokens;
+  }
+
+  /** Why requests cannot be served rightly, as far as the workers are concerned; empty when they can. */
+  async missing(): Promise<readonly string[]> {
+    const beats = await this.#producer.workers();
+    const strangers = beats.filter((beat) => !this.#isOurs(beat));
+    const faults = strangers.map((beat) => this.#describeStranger(beat));
+    return strangers.length === beats.length ? ["attention worker", ...faults] : faults;
   }
 
   close(): void {
@@ -35,10 +47,20 @@ export class Workers {
 
   async #run(maxContextTokens: number): Promise<void> {
     while (!this.#closing.signal.aborted) {
-      this.#beats = await this.#producer.workers().catch(() => []);
-      const limits = this.#beats.map((beat) => beat.maxContextTokens).filter((limit) => limit > 0);
+      const beats = await this.#producer.workers().catch(() => []);
+      const ours = beats.filter((beat) => this.#isOurs(beat));
+      const limits = ours.map((beat) => beat.maxContextTokens).filter((limit) => limit > 0);
       if (limits.length > 0) this.#contextTokens = Math.min(maxContextTokens, ...limits);
       await this.#clock.sleep(REFRESH_MS, this.#closing.signal);
     }
+  }
+
+  #isOurs({ modelFingerprint }: WorkerBeat): boolean {
+    return this.#fingerprint === undefined || modelFingerprint === this.#fingerprint;
+  }
+
+  #describeStranger({ workerId, modelFingerprint }: WorkerBeat): string {
+    const [theirs, ours] = [modelFingerprint, this.#fingerprint ?? ""].map((text) => text.slice(0, 12));
+    return `attention worker ${workerId} serves another checkpoint: its fingerprint begins with ${theirs}, this gateway's with ${ours}`;
   }
 }

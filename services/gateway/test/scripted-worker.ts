@@ -24,7 +24,13 @@ export class ScriptedWorker {
     this.#consumer = consumer;
   }
 
-  static async start(options: { redisUrl: string; prefix: string; maxContextTokens?: number }): Promise<ScriptedWorker> {
+  static async start(options: {
+    redisUrl: string;
+    prefix: string;
+    maxContextTokens?: number;
+    workerId?: string;
+    modelFingerprint?: string;
+  }): Promise<ScriptedWorker> {
     const worker = new ScriptedWorker(
       createRequestConsumer({ redisUrl: options.redisUrl, prefix: options.prefix, capacity: 256 }),
     );
@@ -34,8 +40,8 @@ export class ScriptedWorker {
     });
     const beat = () =>
       worker.#consumer.beat({
-        workerId: "scripted",
-        modelFingerprint: "f",
+        workerId: options.workerId ?? "scripted",
+        modelFingerprint: options.modelFingerprint ?? "f",
         maxContextTokens: options.maxContextTokens ?? 4_096,
         running: 0,
         waiting: 0,

@@ -1,9 +1,12 @@
 import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { openCheckpoint } from "@moiety/model";
 import { afterEach, describe, expect, it } from "vitest";
 import { rawClient } from "../../../packages/queue/test/fixtures.js";
 import { until } from "../../../packages/queue/test/redis-server.js";
 import { GatewayFixture, type TokenizerKind } from "./gateway-fixture.js";
+import { ScriptedWorker } from "./scripted-worker.js";
 
 const open: GatewayFixture[] = [];
 afterEach(async () => {
@@ -95,6 +98,23 @@ describe("HTTP", () => {
     expect((await fixture.request("/ready")).body.missing).toEqual(["attention worker"]);
     await fixture.redis.kill();
     await until(async () => (await fixture.request("/ready")).body.missing[0] === "redis");
+  });
+
+  it("names a worker of another checkpoint, and does not count it", async () => {
+    const golden = fileURLToPath(new URL("../../../packages/testing/fixtures/golden/ckpt/A", import.meta.url));
+    const { fingerprint } = await openCheckpoint(golden);
+    const fixture = await start("none", { MOIETY_MODEL: golden });
+    const missing = async () => (await fixture.request("/ready")).body.missing;
+    const stranger = expect.stringContaining("worker scripted serves");
+    await expect.poll(missing).toEqual(["attention worker", stranger]);
+    const options = { redisUrl: fixture.redis.url, prefix: "moiety", modelFingerprint: fingerprint };
+    const twin = await ScriptedWorker.start({ ...options, workerId: "twin", maxContextTokens: 100 });
+    await expect.poll(missing).toEqual([stranger]);
+    expect((await fixture.request("/ready")).status).toBe(503);
+    await until(async () => (await fixture.request("/v1/models")).body.data[0].max_model_len === 100);
+    await fixture.worker.close();
+    await until(async () => (await fixture.request("/ready")).status === 200, 6_000);
+    await twin.close();
   });
 
   it("counts what it serves under the names that dashboards know", async () => {

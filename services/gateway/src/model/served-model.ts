@@ -9,6 +9,8 @@ export interface ServedModel {
   readonly name: string;
   readonly createdAtS: number;
   readonly config: ModelConfig;
+  /** What attention workers must name as theirs. Absent: the folder holds no weights to tell it by. */
+  readonly fingerprint?: string;
   /** Absent: the checkpoint has none, and is served by token ids alone. */
   readonly tokenizer?: Tokenizer;
   /** Whether the tokenizer has harmony's markup, so that chats are rendered in it. */
@@ -50,7 +52,18 @@ async function readConfig(configFile: string, generationFile: string | undefined
   }
 }
 
-/** Reads config.json and, where there is one, tokenizer.json. @throws AppError NOT_FOUND or INVALID_ARGUMENT. */
+/** A gateway needs no weights: whatever is wrong with them is for the workers to say. */
+async function fingerprintOf(root: string): Promise<string | undefined> {
+  return openCheckpoint(root).then(
+    ({ fingerprint }) => fingerprint,
+    () => undefined,
+  );
+}
+
+/**
+ * Reads config.json and, where there are any, tokenizer.json and the heads of the weights.
+ * @throws AppError NOT_FOUND or INVALID_ARGUMENT.
+ */
 export async function openServedModel(directory: string, name: string | undefined): Promise<ServedModel> {
   const root = resolve(directory);
   const configFile = await firstExisting([join(root, "config.json"), join(root, "original", "config.json")]);
@@ -62,7 +75,9 @@ export async function openServedModel(directory: string, name: string | undefine
   const config = await readConfig(configFile, generationFile);
   const tokenizer = tokenizerFile === undefined ? undefined : await openTokenizer(tokenizerFile);
   const created = (await stat(configFile)).mtimeMs;
-  return describeModel({ name: name ?? basename(root), createdAtS: Math.floor(created / 1_000), config, tokenizer });
+  const fingerprint = await fingerprintOf(root);
+  const described = describeModel({ name: name ?? basename(root), createdAtS: Math.floor(created / 1_000), config, tokenizer });
+  return fingerprint === undefined ? described : { ...described, fingerprint };
 }
 
 function describeModel(parts: {
