@@ -14,6 +14,8 @@ namespace {
 
 // Rows whose logits are computed together: bounds the memory for them to 64 vocabularies.
 constexpr int64_t kLogitRows = 64;
+// More than processors address; sums of pools up to here do not overflow.
+constexpr int64_t kMaxKvBytes = int64_t{1} << 57;
 
 void check_kv(const KvPoolShape& kv) {
   if (kv.page_tokens < 1 || kv.page_tokens > 1 << 16) invalid_argument("kv.pageTokens must be 1 to 65536");
@@ -78,6 +80,12 @@ AttentionEngine::Linear AttentionEngine::take_linear(FileRegistry& files, const 
 // One reservation for all pools; the system gives memory to a page when it is first written.
 void AttentionEngine::reserve_kv() {
   const int64_t page_bytes = kv_.page_tokens * shape_.kv_width() * element_bytes(activation_);
+  const int64_t most_pages = kMaxKvBytes / page_bytes / shape_.layers / 2;
+  if (std::max(kv_.full_pages, kv_.sliding_pages) > most_pages) {
+    throw Fault("RESOURCE_EXHAUSTED", format("kv: pools of %lld and %lld pages of %lld bytes in each of %lld layers are beyond any memory",
+                                             static_cast<long long>(kv_.full_pages), static_cast<long long>(kv_.sliding_pages),
+                                             static_cast<long long>(page_bytes), static_cast<long long>(shape_.layers)));
+  }
   const auto pool_bytes = [&](const Layer& layer) {
     const int64_t bytes = (layer.sliding ? kv_.sliding_pages : kv_.full_pages) * page_bytes;
     return (bytes + 4095) / 4096 * 4096;

@@ -5,11 +5,14 @@
 namespace moiety {
 namespace {
 
+// 4 GiB: node ends the process when it cannot allocate an array.
+constexpr int64_t kMaxLogits = int64_t{1} << 30;
+
 // An operation on one batch of one engine.
 class BatchOperation : public Operation {
  public:
-  BatchOperation(Napi::Env env, std::shared_ptr<Host> host, std::shared_ptr<AttentionEngine> engine, std::shared_ptr<BatchState> state)
-      : Operation(env, std::move(host)), engine_(std::move(engine)), state_(std::move(state)) {}
+  BatchOperation(std::shared_ptr<Host> host, std::shared_ptr<AttentionEngine> engine, std::shared_ptr<BatchState> state)
+      : Operation(std::move(host)), engine_(std::move(engine)), state_(std::move(state)) {}
   // On the main thread, once the operation is queued.
   static Napi::Value queue(Napi::Env env, Host& host, std::unique_ptr<BatchOperation> operation) {
     const std::shared_ptr<BatchState> state = operation->state_;
@@ -132,12 +135,13 @@ const std::shared_ptr<AttentionEngine>& AttentionEngineObject::engine() const {
 }
 
 std::shared_ptr<BatchState> AttentionEngineObject::batch(const Napi::Value& value) const {
+  static_cast<void>(engine());
   const Napi::Env env = value.Env();
   if (!value.IsObject() || !value.As<Napi::Object>().InstanceOf(env.GetInstanceData<AddonData>()->batch.Value())) {
     invalid_argument("batch: a batch of this engine was expected");
   }
   const auto& state = BatchObject::Unwrap(value.As<Napi::Object>())->state();
-  if (!state || state->engine != engine().get()) invalid_argument("batch: it belongs to another engine");
+  if (!state || state->engine != state_) invalid_argument("batch: it belongs to another engine");
   if (state->released) failed_precondition("batch: it is released");
   return state;
 }
@@ -146,7 +150,7 @@ Napi::Value AttentionEngineObject::create_batch(const Napi::CallbackInfo& info) 
   const Napi::Env env = info.Env();
   return guarded(env, *host_, [&]() -> Napi::Value {
     const AttentionEngine& native = *engine();
-    auto state = std::make_shared<BatchState>(BatchState{Batch(native.shape(), native.kv(), read_batch({info[0], ""})), &native});
+    auto state = std::make_shared<BatchState>(BatchState{Batch(native.shape(), native.kv(), read_batch({info[0], ""})), state_});
     state->batch.memory = state_->take(state->batch.rows());
     const Napi::Object object = env.GetInstanceData<AddonData>()->batch.New({});
     BatchObject::Unwrap(object)->fill(env, host_, state_, std::move(state));
@@ -157,7 +161,7 @@ Napi::Value AttentionEngineObject::create_batch(const Napi::CallbackInfo& info) 
 Napi::Value AttentionEngineObject::attend(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return promised(env, *host_, [&]() -> Napi::Value {
-    auto operation = std::make_unique<Attend>(env, host_, engine(), batch(info[0]));
+    auto operation = std::make_unique<Attend>(host_, engine(), batch(info[0]));
     operation->layer = Field{info[1], "layer"}.integer();
     if (operation->layer < 0 || operation->layer >= engine()->shape().layers) {
       invalid_argument(format("layer is %lld; the model has %lld layers", static_cast<long long>(operation->layer),
@@ -171,7 +175,7 @@ Napi::Value AttentionEngineObject::combine(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return promised(env, *host_, [&]() -> Napi::Value {
     const auto state = batch(info[0]);
-    auto operation = std::make_unique<Combine>(env, host_, engine(), state);
+    auto operation = std::make_unique<Combine>(host_, engine(), state);
     operation->rows = read_parts({info[1], "parts"}, *operation, *engine(), state->batch.rows());
     return BatchOperation::queue(env, *host_, std::move(operation));
   });
@@ -181,9 +185,14 @@ Napi::Value AttentionEngineObject::logits(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return promised(env, *host_, [&]() -> Napi::Value {
     const auto state = batch(info[0]);
-    auto operation = std::make_unique<Logits>(env, host_, engine(), state);
+    auto operation = std::make_unique<Logits>(host_, engine(), state);
     const Field field{info[1], "rows"};
     const auto rows = read_i32(field);
+    const int64_t most = kMaxLogits / engine()->shape().vocab;
+    if (rows.count > most) {
+      invalid_argument(format("rows has %lld entries; at most %lld rows of logits are given at once", static_cast<long long>(rows.count),
+                              static_cast<long long>(most)));
+    }
     for (int64_t i = 0; i < rows.count; ++i) operation->rows.push_back(read_row(field, rows.data[i], state->batch.rows()));
     auto out = Napi::Float32Array::New(env, static_cast<size_t>(rows.count * engine()->shape().vocab));
     operation->out = out.Data();
@@ -196,7 +205,7 @@ Napi::Value AttentionEngineObject::sample(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return promised(env, *host_, [&]() -> Napi::Value {
     const auto state = batch(info[0]);
-    auto operation = std::make_unique<SampleRows>(env, host_, engine(), state);
+    auto operation = std::make_unique<SampleRows>(host_, engine(), state);
     for (const Field& row : Field{info[1], "rows"}.elements()) {
       const auto keep = [&](Napi::Object owner) { operation->keep(owner); };
       operation->requests.push_back(read_request(row, state->batch.rows(), keep));

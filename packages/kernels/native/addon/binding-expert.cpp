@@ -6,8 +6,8 @@ namespace {
 
 class LoadExpert : public Operation {
  public:
-  LoadExpert(Napi::Env env, std::shared_ptr<Host> host, std::shared_ptr<ExpertTable> table, ExpertRefs refs)
-      : Operation(env, std::move(host)), table_(std::move(table)), refs_(std::move(refs)) {}
+  LoadExpert(std::shared_ptr<Host> host, std::shared_ptr<ExpertTable> table, ExpertRefs refs)
+      : Operation(std::move(host)), table_(std::move(table)), refs_(std::move(refs)) {}
 
  protected:
   void compute(Team&) override { weights_ = load_expert(host_->files(), table_->shape, refs_); }
@@ -24,8 +24,8 @@ class LoadExpert : public Operation {
 // Holds the weights until all that was queued before is done.
 class UnloadExpert : public Operation {
  public:
-  UnloadExpert(Napi::Env env, std::shared_ptr<Host> host, std::shared_ptr<const ExpertWeights> weights)
-      : Operation(env, std::move(host)), weights_(std::move(weights)) {}
+  UnloadExpert(std::shared_ptr<Host> host, std::shared_ptr<const ExpertWeights> weights)
+      : Operation(std::move(host)), weights_(std::move(weights)) {}
 
  protected:
   void compute(Team&) override {}
@@ -37,8 +37,8 @@ class UnloadExpert : public Operation {
 
 class RunExperts : public Operation {
  public:
-  RunExperts(Napi::Env env, std::shared_ptr<Host> host, std::shared_ptr<ExpertRunner> runner)
-      : Operation(env, std::move(host)), runner_(std::move(runner)) {}
+  RunExperts(std::shared_ptr<Host> host, std::shared_ptr<ExpertRunner> runner)
+      : Operation(std::move(host)), runner_(std::move(runner)) {}
   std::vector<ExpertPair> pairs;
   // The experts in use, so that an unload in the meantime does not free them.
   std::vector<std::shared_ptr<const ExpertWeights>> experts;
@@ -75,6 +75,7 @@ struct CallRows {
 
 CallRows read_rows(const Field& call, Operation& operation, int64_t row_bytes, int64_t pairs) {
   CallRows rows;
+  bool surplus = false;
   const auto read = [&](const Field& field) {
     const auto span = read_u8(field);
     if (span.count % row_bytes != 0) {
@@ -87,8 +88,13 @@ CallRows read_rows(const Field& call, Operation& operation, int64_t row_bytes, i
   for (const Field& field : call.get("inputs").elements()) rows.inputs.push_back(read(field));
   for (const Field& field : call.get("outputs").elements()) {
     const auto span = read(field);
-    if (static_cast<int64_t>(rows.outputs.size()) + span.count / row_bytes > pairs) break;
+    surplus = static_cast<int64_t>(rows.outputs.size()) + span.count / row_bytes > pairs;
+    if (surplus) break;
     for (int64_t at = 0; at < span.count; at += row_bytes) rows.outputs.push_back(span.data + at);
+  }
+  if (surplus || static_cast<int64_t>(rows.outputs.size()) != pairs) {
+    invalid_argument(format("outputs do not have one row of %lld bytes for each of %lld pairs", static_cast<long long>(row_bytes),
+                            static_cast<long long>(pairs)));
   }
   return rows;
 }
@@ -106,10 +112,6 @@ void read_call(const Field& call, const ExpertTable& table, RunExperts& operatio
                             static_cast<long long>(row.count), static_cast<long long>(expert.count)));
   }
   const CallRows rows = read_rows(call, operation, row_bytes, row.count);
-  if (static_cast<int64_t>(rows.outputs.size()) != row.count) {
-    invalid_argument(format("outputs do not have one row of %lld bytes for each of %lld pairs", static_cast<long long>(row_bytes),
-                            static_cast<long long>(row.count)));
-  }
   std::vector<const ExpertWeights*> held(static_cast<size_t>(table.shape.experts), nullptr);
   operation.pairs.reserve(static_cast<size_t>(row.count));
   for (int64_t i = 0; i < row.count; ++i) {
@@ -158,7 +160,7 @@ Napi::Value ExpertEngineObject::load(const Napi::CallbackInfo& info) {
     ExpertRefs refs = read_expert_refs({info[0], "refs"});
     check_layer(refs.layer, table_->shape);
     check_expert(refs.expert, table_->shape);
-    return host_->submit_load(env, std::make_unique<LoadExpert>(env, host_, table_, std::move(refs)));
+    return host_->submit_load(env, std::make_unique<LoadExpert>(host_, table_, std::move(refs)));
   });
 }
 
@@ -172,7 +174,7 @@ Napi::Value ExpertEngineObject::unload(const Napi::CallbackInfo& info) {
       failed_precondition(format("expert %lld of layer %lld is not held", static_cast<long long>(expert), static_cast<long long>(layer)));
     }
     auto weights = found->second;
-    const Napi::Promise promise = host_->submit(env, std::make_unique<UnloadExpert>(env, host_, std::move(weights)));
+    const Napi::Promise promise = host_->submit(env, std::make_unique<UnloadExpert>(host_, std::move(weights)));
     table_->held.erase(found);
     return promise;
   });
@@ -194,7 +196,7 @@ Napi::Value ExpertEngineObject::resident_bytes(const Napi::CallbackInfo& info) {
 Napi::Value ExpertEngineObject::run(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return promised(env, *host_, [&]() -> Napi::Value {
-    auto operation = std::make_unique<RunExperts>(env, host_, table_->runner);
+    auto operation = std::make_unique<RunExperts>(host_, table_->runner);
     read_call({info[0], "call"}, *table_, *operation);
     return host_->submit(env, std::move(operation));
   });

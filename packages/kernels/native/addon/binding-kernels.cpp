@@ -1,3 +1,5 @@
+#include <system_error>
+
 #include "bindings.h"
 #include "values.h"
 
@@ -6,8 +8,8 @@ namespace {
 
 class CreateAttentionEngine : public Operation {
  public:
-  CreateAttentionEngine(Napi::Env env, std::shared_ptr<Host> host, ModelShape shape, AttentionRefs refs, Activation activation, KvPoolShape kv)
-      : Operation(env, std::move(host)), shape_(std::move(shape)), refs_(std::move(refs)), activation_(activation), kv_(kv) {}
+  CreateAttentionEngine(std::shared_ptr<Host> host, ModelShape shape, AttentionRefs refs, Activation activation, KvPoolShape kv)
+      : Operation(std::move(host)), shape_(std::move(shape)), refs_(std::move(refs)), activation_(activation), kv_(kv) {}
 
  protected:
   void compute(Team&) override {
@@ -43,7 +45,13 @@ KernelsObject::KernelsObject(const Napi::CallbackInfo& info) : ObjectWrap(info) 
   const KernelTable* const kernels = kernel_table(level.c_str());
   if (kernels == nullptr) throw Napi::Error::New(env, "no such kernel level: " + level);
   const int threads = info[1].As<Napi::Number>().Int32Value();
-  host_ = std::make_shared<Host>(env, *kernels, threads, info[2].As<Napi::Function>());
+  const auto make_error = info[2].As<Napi::Function>();
+  try {
+    host_ = std::make_shared<Host>(env, *kernels, threads, make_error);
+  } catch (const std::system_error& fault) {
+    const std::string message = format("%d threads cannot be started: %s", threads, fault.what());
+    throw Napi::Error(env, make_error.Call({Napi::String::New(env, "RESOURCE_EXHAUSTED"), Napi::String::New(env, message)}));
+  }
   const Napi::Object self = info.This().As<Napi::Object>();
   self.Set("level", kernels->name);
   self.Set("threads", threads);
@@ -53,7 +61,7 @@ Napi::Value KernelsObject::create_attention_engine(const Napi::CallbackInfo& inf
   const Napi::Env env = info.Env();
   return promised(env, *host_, [&]() -> Napi::Value {
     const Field spec{info[0], "spec"};
-    return host_->submit_load(env, std::make_unique<CreateAttentionEngine>(env, host_, read_shape(spec.get("config")),
+    return host_->submit_load(env, std::make_unique<CreateAttentionEngine>(host_, read_shape(spec.get("config")),
                                                                            read_attention_refs(spec.get("refs")),
                                                                            read_activation(spec.get("activation")), read_kv(spec.get("kv"))));
   });

@@ -40,12 +40,29 @@ void check_count(const char* field, int64_t count, int64_t expected) {
   }
 }
 
+// A size of an array; products of three of them do not overflow.
+int64_t extent(const Field& spec, const char* key, int64_t least = 1) { return spec.get(key).integer(least, 1 << 20); }
+
+void check_multiple(const char* field, int64_t count, int64_t of) {
+  if (count % of != 0) {
+    invalid_argument(format("%s has %lld elements; a multiple of %lld was expected", field, static_cast<long long>(count), static_cast<long long>(of)));
+  }
+}
+
+// Of heads that rotate in pairs.
+int64_t paired_head_dim(const Field& spec) {
+  const int64_t head_dim = extent(spec, "headDim", 2);
+  if (head_dim % 2 != 0) invalid_argument("headDim must be even");
+  return head_dim;
+}
+
 // {x, weight, eps}
 Napi::Value rms_norm(const Napi::CallbackInfo& info) {
   return plain(info, [](Napi::Env env, const KernelTable& kernels, const Field& spec) -> Napi::Value {
     const auto x = read_f32(spec.get("x"));
     const auto weight = read_f32(spec.get("weight"));
-    if (weight.count == 0 || x.count % weight.count != 0) invalid_argument("x must be rows of weight's length");
+    if (weight.count == 0) invalid_argument("weight is empty");
+    check_multiple("x", x.count, weight.count);
     const auto scale = as_bf16(kernels, weight);
     auto out = output(env, x.count);
     for (int64_t at = 0; at < x.count; at += weight.count) {
@@ -58,7 +75,7 @@ Napi::Value rms_norm(const Napi::CallbackInfo& info) {
 // {rope, headDim, positions} -> {inverseFrequency, concentration, cos, sin}
 Napi::Value rope_tables(const Napi::CallbackInfo& info) {
   return plain(info, [](Napi::Env env, const KernelTable&, const Field& spec) -> Napi::Value {
-    const int64_t half = spec.get("headDim").integer() / 2;
+    const int64_t half = paired_head_dim(spec) / 2;
     const RopeTable table = make_rope_table(read_rope(spec.get("rope")), half * 2);
     const auto positions = read_i32(spec.get("positions"));
     auto cos = output(env, positions.count * half);
@@ -81,10 +98,12 @@ Napi::Value rope(const Napi::CallbackInfo& info) {
     const auto heads = read_f32(spec.get("heads"));
     const auto cos = read_f32(spec.get("cos"));
     const auto sin = read_f32(spec.get("sin"));
-    const int64_t head_dim = spec.get("headDim").integer();
+    const int64_t head_dim = paired_head_dim(spec);
+    check_multiple("cos", cos.count, head_dim / 2);
     const int64_t rows = cos.count / (head_dim / 2);
     check_count("sin", sin.count, cos.count);
-    if (rows == 0 || heads.count % (rows * head_dim) != 0) invalid_argument("heads must be rows of whole heads");
+    if (rows == 0) invalid_argument("cos is empty");
+    check_multiple("heads", heads.count, rows * head_dim);
     const int64_t count = heads.count / rows / head_dim;
     auto out = output(env, heads.count);
     std::memcpy(out.Data(), heads.data, static_cast<size_t>(heads.count) * 4);
@@ -99,6 +118,7 @@ Napi::Value rope(const Napi::CallbackInfo& info) {
 Napi::Value swiglu(const Napi::CallbackInfo& info) {
   return plain(info, [](Napi::Env env, const KernelTable& kernels, const Field& spec) -> Napi::Value {
     const auto u = read_f32(spec.get("u"));
+    check_multiple("u", u.count, 2);
     auto out = output(env, u.count / 2);
     kernels.swiglu(u.data, u.count / 2, static_cast<float>(spec.get("limit").number()), out.Data(), false);
     return out;
@@ -108,14 +128,19 @@ Napi::Value swiglu(const Napi::CallbackInfo& info) {
 // {x [rows, in], weight [out, in] (rounded to bf16), bias?, in, out} -> [rows, out]
 Napi::Value linear_bf16(const Napi::CallbackInfo& info) {
   return plain(info, [](Napi::Env env, const KernelTable& kernels, const Field& spec) -> Napi::Value {
-    const int64_t in = spec.get("in").integer();
-    const int64_t out_width = spec.get("out").integer();
+    const int64_t in = extent(spec, "in");
+    const int64_t out_width = extent(spec, "out");
     const auto x = read_f32(spec.get("x"));
+    check_multiple("x", x.count, in);
     const auto weight_values = read_f32(spec.get("weight"));
     check_count("weight", weight_values.count, in * out_width);
     const auto weight = as_bf16(kernels, weight_values);
     std::vector<uint8_t> bias;
-    if (!spec.get("bias").absent()) bias = as_bf16(kernels, read_f32(spec.get("bias")));
+    if (!spec.get("bias").absent()) {
+      const auto values = read_f32(spec.get("bias"));
+      check_count("bias", values.count, out_width);
+      bias = as_bf16(kernels, values);
+    }
     const int64_t rows = x.count / in;
     auto y = output(env, rows * out_width);
     kernels.linear_bf16({weight.data(), bias.empty() ? nullptr : bias.data(), in, out_width}, {x.data, rows, in}, {y.Data(), rows, out_width}, 0,
@@ -127,9 +152,11 @@ Napi::Value linear_bf16(const Napi::CallbackInfo& info) {
 // {x [rows, in], blocks [out, in/32, 16], scales [out, in/32], in, out} -> [rows, out]
 Napi::Value linear_mxfp4(const Napi::CallbackInfo& info) {
   return plain(info, [](Napi::Env env, const KernelTable& kernels, const Field& spec) -> Napi::Value {
-    const int64_t in = spec.get("in").integer();
-    const int64_t out_width = spec.get("out").integer();
+    const int64_t in = extent(spec, "in");
+    const int64_t out_width = extent(spec, "out");
     const auto x = read_f32(spec.get("x"));
+    check_multiple("x", x.count, in);
+    if (in % 32 != 0) invalid_argument("in must be a multiple of 32");
     const auto blocks = read_u8(spec.get("blocks"));
     const auto scales = read_u8(spec.get("scales"));
     check_count("blocks", blocks.count, out_width * in / 2);
@@ -144,18 +171,21 @@ Napi::Value linear_mxfp4(const Napi::CallbackInfo& info) {
 // {q [T, kv, group, headDim], k, v [T, kv, headDim], sinks [kv * group], kvHeads, group, headDim, window (0: none)}
 Napi::Value attention(const Napi::CallbackInfo& info) {
   return plain(info, [](Napi::Env env, const KernelTable& kernels, const Field& spec) -> Napi::Value {
-    const int64_t kv_heads = spec.get("kvHeads").integer();
-    const int64_t group = spec.get("group").integer();
-    const int64_t head_dim = spec.get("headDim").integer();
+    const int64_t kv_heads = extent(spec, "kvHeads");
+    const int64_t group = extent(spec, "group");
+    const int64_t head_dim = extent(spec, "headDim");
     const int64_t window = spec.get("window").integer();
     const auto q = read_f32(spec.get("q"));
     const auto k = read_f32(spec.get("k"));
     const auto v = read_f32(spec.get("v"));
     const int64_t width = kv_heads * head_dim;
+    check_multiple("k", k.count, width);
     const int64_t positions = k.count / width;
     check_count("q", q.count, positions * group * width);
     check_count("v", v.count, k.count);
-    const auto sinks = as_bf16(kernels, read_f32(spec.get("sinks")));
+    const auto sink_values = read_f32(spec.get("sinks"));
+    check_count("sinks", sink_values.count, kv_heads * group);
+    const auto sinks = as_bf16(kernels, sink_values);
     auto out = output(env, q.count);
     const KvPages keys{k.data, positions, kv_heads, head_dim, false};
     const KvPages values{v.data, positions, kv_heads, head_dim, false};
@@ -177,6 +207,7 @@ Napi::Value attention(const Napi::CallbackInfo& info) {
 Napi::Value sample(const Napi::CallbackInfo& info) {
   return plain(info, [](Napi::Env env, const KernelTable& kernels, const Field& spec) -> Napi::Value {
     const auto logits = read_f32(spec.get("logits"));
+    if (logits.count == 0) invalid_argument("logits is empty");
     const SampleRequest request = read_request(spec.get("row"), 1, [](Napi::Object) {});
     check_params(request, 0, logits.count);
     check_tokens(request, logits.count);

@@ -32,10 +32,13 @@ class KernelsObject : public Napi::ObjectWrap<KernelsObject> {
   std::shared_ptr<Host> host_;
 };
 
+struct AttentionState;
+
 // What the operations on a batch share with its JavaScript object.
 struct BatchState {
   Batch batch;
-  const AttentionEngine* engine;
+  // Of the engine that made it; held, so that no later engine can have its address.
+  std::shared_ptr<const AttentionState> engine;
   // Main thread only.
   int64_t pending = 0;
   bool released = false;

@@ -2,10 +2,13 @@
 #pragma once
 #include <napi.h>
 
+#include <atomic>
 #include <exception>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <stdexcept>
+#include <unordered_map>
 #include <vector>
 
 #include "../compute/compute.h"
@@ -20,18 +23,19 @@ class Host;
 // Whether the way back to JavaScript still exists: an environment that ends takes it away at a time of its own.
 struct ChannelState {
   std::mutex mutex;
-  bool open = true;
+  std::atomic<bool> open{true};
 };
 
 // One promise: made on the main thread, computed on a pool without touching JavaScript, settled on the main thread.
 class Operation : public Job {
  public:
-  Operation(Napi::Env env, std::shared_ptr<Host> host) : host_(std::move(host)), deferred_(env) {}
+  explicit Operation(std::shared_ptr<Host> host) : host_(std::move(host)) {}
 
   void execute(Team& team) noexcept final;
+  // On the main thread, once a pool has taken the operation: one that is refused never has a promise to leave unsettled.
+  Napi::Promise promise(Napi::Env env) { return deferred_.emplace(env).Promise(); }
   // On the main thread.
   void settle(Napi::Env env);
-  Napi::Promise promise() const { return deferred_.Promise(); }
   // Keeps a JavaScript object, and the memory it owns, alive until the operation settles.
   void keep(Napi::Object object) { kept_.push_back(Napi::Persistent(object)); }
 
@@ -49,7 +53,7 @@ class Operation : public Job {
   const std::shared_ptr<Host> host_;
 
  private:
-  Napi::Promise::Deferred deferred_;
+  std::optional<Napi::Promise::Deferred> deferred_;
   std::vector<Napi::ObjectReference> kept_;
   std::optional<Fault> fault_;
 };
@@ -80,16 +84,19 @@ class Host : public std::enable_shared_from_this<Host> {
   void post(Operation* operation);
 
  private:
-  static void on_settled(Napi::Env env, Napi::Function, std::nullptr_t* context, Operation* operation);
-  using Channel = Napi::TypedThreadSafeFunction<std::nullptr_t, Operation, on_settled>;
-  friend class Operation;
+  static void on_settled(Napi::Env env, Napi::Function, ChannelState* state, Operation* operation);
+  using Channel = Napi::TypedThreadSafeFunction<ChannelState, Operation, on_settled>;
 
   template <class Pool>
-  Napi::Promise submit_to(Napi::Env env, Pool& pool, std::unique_ptr<Operation> operation);
-  void began(Napi::Env env);
+  Napi::Promise submit_to(Napi::Env env, Pool* pool, size_t capacity, std::unique_ptr<Operation> operation);
   void ended(Napi::Env env);
   void close_now(Napi::Env env);
+  // The environment ends (a worker thread that is terminated, say) and takes the memory of JavaScript's arrays with it.
+  static void on_environment_end(void* host);
+  void end();
+  void close_channel();
 
+  const napi_env env_;
   const KernelTable& kernels_;
   const int threads_;
   FileRegistry files_;
@@ -99,9 +106,9 @@ class Host : public std::enable_shared_from_this<Host> {
   std::unique_ptr<ThreadPool> pool_;
   std::unique_ptr<LoaderPool> loaders_;
   // Main thread only.
-  int64_t pending_ = 0;
+  std::unordered_map<Operation*, std::unique_ptr<Operation>> operations_;
   bool closing_ = false;
-  bool closed_ = false;
+  bool ended_ = false;
   std::vector<Napi::Promise::Deferred> waiting_for_close_;
 };
 
@@ -114,6 +121,8 @@ auto guarded(Napi::Env env, const Host& host, Body&& body) -> decltype(body()) {
     throw Napi::Error(env, host.error(env, fault.code(), fault.what()));
   } catch (const std::bad_alloc&) {
     throw Napi::Error(env, host.error(env, "RESOURCE_EXHAUSTED", "out of memory"));
+  } catch (const std::length_error&) {
+    throw Napi::Error(env, host.error(env, "RESOURCE_EXHAUSTED", "larger than any memory"));
   }
 }
 

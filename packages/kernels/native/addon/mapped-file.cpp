@@ -65,7 +65,11 @@ MappedFile::~MappedFile() {
 
 std::shared_ptr<MappedFile> FileRegistry::open(const std::string& path) {
   std::lock_guard<std::mutex> lock(mutex_);
-  if (auto file = files_[path].lock()) return file;
+  const auto known = files_.find(path);
+  if (known != files_.end()) {
+    if (auto file = known->second.lock()) return file;
+    files_.erase(known);
+  }
   auto file = std::make_shared<MappedFile>(path);
   files_[path] = file;
   return file;
@@ -77,6 +81,11 @@ void MappedTensor::populate() const {
   ::madvise(range.begin, range.length, MADV_WILLNEED);
 #ifdef MADV_POPULATE_READ
   if (::madvise(range.begin, range.length, MADV_POPULATE_READ) == 0) return;
+  // EINVAL comes from a system that does not know this advice.
+  if (errno != EINVAL) {
+    throw Fault("DATA_LOSS", format("bytes %lld to %lld of %s cannot be read: %s", static_cast<long long>(data_ - file_->data()),
+                                    static_cast<long long>(data_ - file_->data() + length_) - 1, file_->path().c_str(), std::strerror(errno)));
+  }
 #endif
   const size_t step = page_size();
   for (size_t at = 0; at < range.length; at += step) static_cast<void>(*static_cast<volatile uint8_t*>(range.begin + at));
@@ -102,6 +111,7 @@ MappedTensor map_tensor(FileRegistry& files, const TensorRef& ref, const char* d
   MappedTensor tensor;
   tensor.data_ = file->data() + ref.offset;
   tensor.length_ = length;
+  tensor.file_ = file;
   const PageRange range = pages_of(tensor.data_, length);
   tensor.pages_ = std::shared_ptr<const void>(range.begin, [file, range](const void*) {
     ::madvise(range.begin, range.length, MADV_DONTNEED);

@@ -52,11 +52,13 @@ class MappedTensor {
   MappedTensor() = default;
   const uint8_t* data() const { return data_; }
   int64_t length() const { return length_; }
-  // Reads the tensor's pages in, so that the first use does not wait for the disk.
+  // Reads the tensor's pages in, so that the first use does not wait for the disk. Throws Fault DATA_LOSS when they cannot
+  // be read: the disk fails, or the file was cut after it was mapped.
   void populate() const;
 
  private:
   friend MappedTensor map_tensor(FileRegistry&, const TensorRef&, const char*, const std::vector<int64_t>&);
+  std::shared_ptr<const MappedFile> file_;
   std::shared_ptr<const void> pages_;
   const uint8_t* data_ = nullptr;
   int64_t length_ = 0;

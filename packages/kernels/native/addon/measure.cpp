@@ -59,9 +59,19 @@ uint64_t sum_words(const char* level, const uint64_t* words, int64_t count) {
 constexpr int kChains = 12;
 constexpr int64_t kFmaSteps = 1 << 18;
 
+// Fused multiply-adds in this one function, whatever the flags: an attribute of g++, a pragma of clang.
+#if defined(__clang__)
+#define MOIETY_CONTRACT_HERE _Pragma("clang fp contract(fast)")
+#define MOIETY_CONTRACTED
+#else
+#define MOIETY_CONTRACT_HERE
+#define MOIETY_CONTRACTED , optimize("fp-contract=fast")
+#endif
+
 // Independent chains of fused multiply-adds, as many as hide the latency; returns the operations done.
 #define MOIETY_FMA_CHAINS(name, target, lanes)                                           \
   target int64_t name(float* sink) {                                                     \
+    MOIETY_CONTRACT_HERE                                                                 \
     typedef float Vector __attribute__((vector_size(4 * lanes)));                        \
     Vector sums[kChains];                                                                \
     Vector factor;                                                                       \
@@ -74,8 +84,8 @@ constexpr int64_t kFmaSteps = 1 << 18;
     return kFmaSteps * kChains * lanes * 2;                                              \
   }
 #if defined(__x86_64__)
-MOIETY_FMA_CHAINS(fma_avx512, __attribute__((target("avx512f"), optimize("fp-contract=fast"))), 16)
-MOIETY_FMA_CHAINS(fma_avx2, __attribute__((target("avx2,fma"), optimize("fp-contract=fast"))), 8)
+MOIETY_FMA_CHAINS(fma_avx512, __attribute__((target("avx512f") MOIETY_CONTRACTED)), 16)
+MOIETY_FMA_CHAINS(fma_avx2, __attribute__((target("avx2,fma") MOIETY_CONTRACTED)), 8)
 #endif
 MOIETY_FMA_CHAINS(fma_generic, __attribute__((noinline)), 4)
 
@@ -184,27 +194,26 @@ class Measurement : public Operation {
   double flops_ = 0;
 };
 
-int64_t read_bounded(const Field& spec, const char* key, int64_t most) {
-  const Field field = spec.get(key);
-  const int64_t value = field.integer();
-  if (value < 1 || value > most) invalid_argument(format("%s: 1 to %lld was expected", field.name.c_str(), static_cast<long long>(most)));
-  return value;
-}
+constexpr int64_t kMaxBytes = int64_t{1} << 32;
 
 }  // namespace
 
 Napi::Value start_measurement(Napi::Env env, const std::shared_ptr<Host>& host, const Napi::Value& value) {
   const Field spec{value, "measurement"};
-  auto operation = std::make_unique<Measurement>(env, host);
+  auto operation = std::make_unique<Measurement>(host);
   operation->kind = spec.get("kind").text();
   if (operation->kind == "read") {
-    operation->bytes = read_bounded(spec, "bytes", int64_t{1} << 32);
+    operation->bytes = spec.get("bytes").integer(8, kMaxBytes);
   } else if (operation->kind == "linear") {
     operation->packed = spec.get("format").text() == "mxfp4";
-    operation->in = read_bounded(spec, "in", 1 << 17) / 32 * 32;
-    operation->out = read_bounded(spec, "out", 1 << 20);
-    operation->rows = read_bounded(spec, "rows", 1 << 14);
-    operation->copies = read_bounded(spec, "copies", 256);
+    operation->in = spec.get("in").integer(32, 1 << 17) / 32 * 32;
+    operation->out = spec.get("out").integer(1, 1 << 20);
+    operation->rows = spec.get("rows").integer(1, 1 << 14);
+    operation->copies = spec.get("copies").integer(1, 256);
+    const int64_t in_and_out = operation->in + operation->out;
+    if (operation->in * operation->out * 2 * operation->copies + operation->rows * in_and_out * 4 > kMaxBytes) {
+      invalid_argument(format("measurement: its matrices and rows are larger than %lld bytes", static_cast<long long>(kMaxBytes)));
+    }
   } else if (operation->kind != "fma") {
     invalid_argument("measurement.kind: read, fma or linear was expected");
   }

@@ -49,7 +49,20 @@ std::vector<Candidate> most_probable(const float* logits, int64_t vocab, int64_t
   return all;
 }
 
-void apply_penalties(float* logits, const SampleRequest& request) {
+// The caller may still write to its arrays: an id is checked where it is used, whatever check_tokens saw.
+void check_token(int32_t token, int64_t vocab) {
+  if (token < 0 || token >= vocab) invalid_argument(format("token id %d: the vocabulary has %lld tokens", token, static_cast<long long>(vocab)));
+}
+
+void apply_bias(float* logits, int64_t vocab, const SampleRequest& request) {
+  for (int64_t i = 0; i < request.bias_ids.count; ++i) {
+    const int32_t token = request.bias_ids.data[i];
+    check_token(token, vocab);
+    logits[token] += request.bias_values.data[i];
+  }
+}
+
+void apply_penalties(float* logits, int64_t vocab, const SampleRequest& request) {
   const SamplingParams& params = request.params;
   const bool repeats = params.repetition_penalty != 1.0;
   if (!repeats && params.presence_penalty == 0.0 && params.frequency_penalty == 0.0) return;
@@ -60,6 +73,7 @@ void apply_penalties(float* logits, const SampleRequest& request) {
   }
   for (int64_t i = 0; i < request.output_tokens.count; ++i) seen[request.output_tokens.data[i]] += 1;
   for (const auto& [token, occurrences] : seen) {
+    check_token(token, vocab);
     double logit = static_cast<double>(logits[token]);
     if (repeats) logit = logit > 0 ? logit / params.repetition_penalty : logit * params.repetition_penalty;
     logit -= params.frequency_penalty * static_cast<double>(occurrences);
@@ -202,8 +216,8 @@ SampleOutcome sample_row(const KernelTable& kernels, float* logits, int64_t voca
     report_logprobs(kernels, logits, vocab, request.top_logprobs, outcome, log_sum);
     raw.assign(logits, logits + vocab);
   }
-  for (int64_t i = 0; i < request.bias_ids.count; ++i) logits[request.bias_ids.data[i]] += request.bias_values.data[i];
-  apply_penalties(logits, request);
+  apply_bias(logits, vocab, request);
+  apply_penalties(logits, vocab, request);
   apply_mask(logits, vocab, request.allowed);
   const int32_t best = argmax(logits, vocab);
   if (logits[best] == kImpossible) return faulty("FAILED_PRECONDITION", "no token is allowed");

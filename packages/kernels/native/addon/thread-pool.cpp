@@ -119,15 +119,23 @@ void Team::end() {
 }
 
 ThreadPool::ThreadPool(int threads, size_t capacity) : team_(threads), capacity_(capacity) {
-  workers_.emplace_back([this] { leader_main(); });
-  for (int thread = 1; thread < threads; ++thread) workers_.emplace_back([this, thread] { team_.helper_main(thread); });
+  try {
+    workers_.emplace_back([this] { leader_main(); });
+    for (int thread = 1; thread < threads; ++thread) workers_.emplace_back([this, thread] { team_.helper_main(thread); });
+  } catch (...) {
+    end();
+    throw;
+  }
 }
 
-ThreadPool::~ThreadPool() {
+ThreadPool::~ThreadPool() { end(); }
+
+void ThreadPool::end() {
   stopping_.store(true, std::memory_order_seq_cst);
   { std::lock_guard<std::mutex> lock(mutex_); }
   submitted_.notify_all();
-  workers_.front().join();
+  // The leader first: the helpers take part in the operation that it is running.
+  if (!workers_.empty()) workers_.front().join();
   team_.end();
   for (size_t i = 1; i < workers_.size(); ++i) workers_[i].join();
 }
@@ -161,10 +169,17 @@ void ThreadPool::leader_main() {
 }
 
 LoaderPool::LoaderPool(int threads, size_t capacity) : capacity_(capacity) {
-  for (int thread = 0; thread < threads; ++thread) workers_.emplace_back([this] { loader_main(); });
+  try {
+    for (int thread = 0; thread < threads; ++thread) workers_.emplace_back([this] { loader_main(); });
+  } catch (...) {
+    end();
+    throw;
+  }
 }
 
-LoaderPool::~LoaderPool() {
+LoaderPool::~LoaderPool() { end(); }
+
+void LoaderPool::end() {
   {
     std::lock_guard<std::mutex> lock(mutex_);
     stopping_ = true;

@@ -73,6 +73,7 @@ class Job {
 
 class ThreadPool {
  public:
+  // Throws std::system_error, with no thread left over, when the system gives no more threads.
   ThreadPool(int threads, size_t capacity);
   // Ends the threads after the operation that is running; what is still queued is never run nor freed.
   ~ThreadPool();
@@ -85,6 +86,7 @@ class ThreadPool {
 
  private:
   void leader_main();
+  void end();
 
   Team team_;
   const size_t capacity_;
@@ -99,12 +101,14 @@ class ThreadPool {
 // Threads for slow work outside the operations' order: mapping and checking weights.
 class LoaderPool {
  public:
-  explicit LoaderPool(int threads, size_t capacity);
+  // Throws as ThreadPool does.
+  LoaderPool(int threads, size_t capacity);
   ~LoaderPool();
   bool submit(Job* job);
 
  private:
   void loader_main();
+  void end();
 
   Team solo_{1};
   const size_t capacity_;

@@ -44,12 +44,7 @@ ExpertWeightRefs read_expert_weight(const Field& field) {
 }
 
 SequenceRows read_sequence(const Field& field) {
-  const auto bounded = [&](const char* key) {
-    const Field number = field.get(key);
-    const int64_t value = number.integer();
-    if (value < INT32_MIN || value > INT32_MAX) expected(number, "a 32-bit integer");
-    return value;
-  };
+  const auto bounded = [&](const char* key) { return field.get(key).integer(INT32_MIN, INT32_MAX); };
   const auto full = read_i32(field.get("fullPages"));
   const auto sliding = read_i32(field.get("slidingPages"));
   return {bounded("rowStart"),
@@ -82,6 +77,14 @@ int64_t Field::integer() const {
   const double value_read = number();
   if (std::trunc(value_read) != value_read || std::fabs(value_read) > 9007199254740992.0) expected(*this, "an integer");
   return static_cast<int64_t>(value_read);
+}
+
+int64_t Field::integer(int64_t least, int64_t most) const {
+  const int64_t value_read = integer();
+  if (value_read < least || value_read > most) {
+    expected(*this, format("an integer of %lld to %lld", static_cast<long long>(least), static_cast<long long>(most)).c_str());
+  }
+  return value_read;
 }
 
 uint64_t Field::uint64() const {

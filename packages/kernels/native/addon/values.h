@@ -23,6 +23,8 @@ struct Field {
   double number() const;
   // An integer of at most 2^53 in magnitude.
   int64_t integer() const;
+  // An integer of least to most.
+  int64_t integer(int64_t least, int64_t most) const;
   uint64_t uint64() const;
   bool boolean() const;
   std::string text() const;

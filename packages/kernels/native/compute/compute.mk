@@ -14,17 +14,17 @@ ifneq ($(filter x86_64%,$(shell $(CXX) -dumpmachine)),)
 $(COMPUTE_BUILD)/compute/avx2.o: COMPUTE_LEVEL_FLAGS := -mavx2 -mfma
 # g++ 12 warns about its own header (GCC bug 105593).
 $(COMPUTE_BUILD)/compute/avx512.o: COMPUTE_LEVEL_FLAGS := -mavx2 -mfma -mavx512f -mavx512bw -mavx512vl -mavx512dq \
-  -Wno-uninitialized -Wno-maybe-uninitialized
+  -Wno-unknown-warning-option -Wno-uninitialized -Wno-maybe-uninitialized
 endif
 # Vectorised, the test's own loops crash g++ 12 for AArch64.
 $(COMPUTE_TEST_OBJECTS): COMPUTE_LEVEL_FLAGS := -fno-tree-vectorize
 
 $(COMPUTE_OBJECTS) $(COMPUTE_TEST_OBJECTS): $(COMPUTE_BUILD)/compute/%.o: $(COMPUTE_DIR)/%.cpp $(COMPUTE_HEADERS) $(COMPUTE_DIR)/compute.mk
 	@mkdir -p $(@D)
-	$(CXX) $(COMPUTE_CXXFLAGS) $(COMPUTE_LEVEL_FLAGS) -c $< -o $@
+	$(CXX) $(COMPUTE_CXXFLAGS) $(COMPUTE_LEVEL_FLAGS) $(SANITIZE_FLAGS) -c $< -o $@
 
 $(COMPUTE_BUILD)/compute/self-test/run: $(COMPUTE_TEST_OBJECTS) $(COMPUTE_OBJECTS)
-	$(CXX) $^ $(COMPUTE_LDFLAGS) -o $@
+	$(CXX) $(SANITIZE_FLAGS) $^ $(COMPUTE_LDFLAGS) -o $@
 
 .PHONY: self-test
 self-test: $(COMPUTE_BUILD)/compute/self-test/run
