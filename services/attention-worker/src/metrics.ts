@@ -114,7 +114,7 @@ function layerMetrics(registry: Registry): EngineObserver["onLayer"] {
 function expertMetrics(registry: Registry): ExpertPoolObserver {
   const registers = [registry];
   const calls = new Counter({
-    name: "moiety_expert_calls_total",
+    name: "moiety_expert_calls_answered_total",
     help: "Calls that expert workers answered",
     labelNames: ["worker"],
     registers,
