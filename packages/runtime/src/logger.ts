@@ -1,4 +1,5 @@
 import { type Logger, pino } from "pino";
+import { loggedError } from "./logged-error.js";
 
 export type { Logger };
 
@@ -15,6 +16,7 @@ export function createLogger(options: LoggerOptions): Logger {
     level: options.level,
     base: { service: options.service, instance: options.instance },
     timestamp: pino.stdTimeFunctions.isoTime,
+    serializers: { err: loggedError },
     formatters: { level: (label) => ({ level: label }) },
     redact: { paths: ["req.headers.authorization", "headers.authorization", "authorization"], censor: "[redacted]" },
   });
