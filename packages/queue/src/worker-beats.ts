@@ -34,7 +34,16 @@ export async function readBeats(redis: Redis, keys: QueueKeys, nowMs: number): P
   const texts = await redis.mget(ids.map((id) => keys.beat(id)));
   return texts.flatMap((text) => {
     if (text === null) return [];
-    const parsed = beatSchema.safeParse(JSON.parse(text));
+    const parsed = beatSchema.safeParse(jsonOf(text));
     return parsed.success ? [parsed.data] : [];
   });
+}
+
+/** Absent for a text that is no JSON. */
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }

@@ -351,4 +351,21 @@ describe("holding a claim", () => {
     await side.close();
     expect(await gateway.workers()).toEqual([]);
   });
+
+  it("leaves out a beat that cannot be read", async () => {
+    const gateway = producer();
+    const { side } = await consumer();
+    const beat = { workerId: "w1", modelFingerprint: "f", maxContextTokens: 100, running: 1, waiting: 2, kvUsage: 0.5 };
+    await side.beat(beat);
+    const raw = rawClient(server.url);
+    for (const [id, text] of [
+      ["w2", "no JSON"],
+      ["w3", '{"workerId":"w3"}'],
+    ] as const) {
+      await raw.zadd(`{${prefix}}:beats`, Date.now(), id);
+      await raw.set(`{${prefix}}:beat:${id}`, text);
+    }
+    expect(await gateway.workers()).toEqual([beat]);
+    await raw.quit();
+  });
 });
