@@ -1,5 +1,6 @@
 import { setMaxListeners } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
+import { openCheckpoint } from "@moiety/model";
 import { createRequestProducer, type RequestProducer } from "@moiety/queue";
 import { planBenchCluster } from "../bench-cluster.js";
 import type { BenchmarkOptions, BenchmarkResult } from "../benchmark.js";
@@ -62,9 +63,11 @@ function settingsOf({ quick, streams = quick ? 20 : 200 }: BenchmarkOptions): Se
 /** Measures a real gateway and Redis, with a process that appends tokens where attention workers would. */
 export async function benchmarkGateway(options: BenchmarkOptions): Promise<BenchmarkResult> {
   const settings = settingsOf(options);
+  const model = await provideTiny(options);
+  const { fingerprint } = await openCheckpoint(model);
   const cluster = await planBenchCluster({
     cluster: {
-      model: await provideTiny(options),
+      model,
       modelName: MODEL,
       host: "127.0.0.1",
       experts: 0,
@@ -79,7 +82,7 @@ export async function benchmarkGateway(options: BenchmarkOptions): Promise<Bench
   });
   const { redisUrl } = cluster.plan;
   const port = cluster.plan.services[0]?.readyPort ?? 0;
-  const given: SourceSettings = { redisUrl, capacity: settings.streams };
+  const given: SourceSettings = { redisUrl, capacity: settings.streams, modelFingerprint: fingerprint };
   const source = new FarEnd(new URL("./token-source.js", import.meta.url), [JSON.stringify(given)]);
   const producer = createRequestProducer({ redisUrl, onError: () => undefined });
   try {

@@ -1,7 +1,12 @@
 import { z } from "zod";
 
 /** What a token source is started with. */
-export const sourceSettingsSchema = z.object({ redisUrl: z.string(), capacity: z.number().int().positive() });
+export const sourceSettingsSchema = z.object({
+  redisUrl: z.string(),
+  capacity: z.number().int().positive(),
+  /** Of the checkpoint that the gateway serves: it counts no worker of another. */
+  modelFingerprint: z.string(),
+});
 export type SourceSettings = z.output<typeof sourceSettingsSchema>;
 
 /** How to serve the requests that come next. Answered with a report of those that came before. */

@@ -34,7 +34,7 @@ await consumer.start((claim) => {
 const beat = () =>
   consumer.beat({
     workerId: "token-source",
-    modelFingerprint: "bench",
+    modelFingerprint: settings.modelFingerprint,
     maxContextTokens: 4_096,
     running: 0,
     waiting: 0,
