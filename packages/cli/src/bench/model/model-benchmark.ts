@@ -1,43 +1,15 @@
 import { availableParallelism } from "node:os";
 import { type EvaluationExperts, openForwardBench } from "@moiety/attention-worker";
 import { invariant } from "@moiety/core";
-import { type Activation, benchmarkKernels, type KernelLevel, type MachineLimits } from "@moiety/kernels";
+import { type Activation, benchmarkKernels } from "@moiety/kernels";
 import { openCheckpoint } from "@moiety/model";
 import { createLogger } from "@moiety/runtime";
 import { planBenchCluster } from "../bench-cluster.js";
 import type { BenchmarkOptions, BenchmarkResult } from "../benchmark.js";
-import { type CaseFigures, type CaseSettings, contextTokensFor, FULL, measureCase, QUICK } from "./model-cases.js";
+import { type CaseSettings, contextTokensFor, FULL, measureCase, QUICK } from "./model-cases.js";
+import { EXPERT_WORKERS, type ModelFigures, type ModelRun } from "./model-figures.js";
 import { formatModelRuns } from "./model-report.js";
 import { provideSlice } from "./slice.js";
-
-export const EXPERT_WORKERS = 2;
-
-/** All cases on one arrangement of the experts. */
-export interface ModelRun {
-  readonly experts: "co-located" | "sharded";
-  readonly activation: Activation;
-  readonly level: KernelLevel;
-  /** Compute threads of the process that does everything but remote experts. */
-  readonly attentionThreads: number;
-  /** Of each expert worker; 0 when co-located. */
-  readonly expertThreads: number;
-  /** The better of those measured just before and just after. */
-  readonly limits: MachineLimits;
-  readonly cases: readonly CaseFigures[];
-}
-
-export interface ModelFigures {
-  readonly checkpoint: {
-    readonly directory: string;
-    readonly layers: number;
-    readonly hiddenSize: number;
-    readonly experts: number;
-    readonly vocabSize: number;
-  };
-  readonly routing: "synthetic";
-  readonly settings: CaseSettings;
-  readonly runs: readonly ModelRun[];
-}
 
 interface RunOptions {
   readonly directory: string;

@@ -1,6 +1,6 @@
 import { formatTable, percent, short } from "../table.js";
-import { EXPERT_WORKERS, type ModelFigures, type ModelRun } from "./model-benchmark.js";
 import type { CaseFigures } from "./model-cases.js";
+import { EXPERT_WORKERS, type ModelFigures, type ModelRun } from "./model-figures.js";
 
 /** Tables of speed and of where the time went. */
 export function formatModelRuns({ checkpoint, settings, runs }: ModelFigures): string {
