@@ -1,12 +1,12 @@
 import { availableParallelism } from "node:os";
 import { type EvaluationExperts, openForwardBench } from "@moiety/attention-worker";
 import { invariant } from "@moiety/core";
-import { type Activation, benchmarkKernels } from "@moiety/kernels";
+import { type Activation, benchmarkKernels, type KernelLevel, type MachineLimits } from "@moiety/kernels";
 import { openCheckpoint } from "@moiety/model";
 import { createLogger } from "@moiety/runtime";
 import { planBenchCluster } from "../bench-cluster.js";
 import type { BenchmarkOptions, BenchmarkResult } from "../benchmark.js";
-import { type CaseSettings, contextTokensFor, FULL, measureCase, QUICK } from "./model-cases.js";
+import { type CaseFigures, type CaseSettings, contextTokensFor, FULL, measureCase, QUICK } from "./model-cases.js";
 import { EXPERT_WORKERS, type ModelFigures, type ModelRun } from "./model-figures.js";
 import { formatModelRuns } from "./model-report.js";
 import { provideSlice } from "./slice.js";
