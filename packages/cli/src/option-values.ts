@@ -55,3 +55,9 @@ export const kernelLevelOption = () =>
   new Option("--kernel-level <level>", "instruction set; default: the best of this CPU")
     .env("MOIETY_KERNEL_LEVEL")
     .choices(["scalar", "avx2", "avx512", "neon"]);
+
+/** Parses an option that is a list of integers between two bounds, inclusive, separated by commas. */
+export function integersBetween(min: number, max: number): (text: string) => readonly number[] {
+  const one = integerBetween(min, max);
+  return (text) => text.split(",").map(one);
+}

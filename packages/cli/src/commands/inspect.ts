@@ -1,14 +1,19 @@
 import { inspectCheckpoint, renderReport } from "@moiety/model";
 import { Command } from "commander";
+import { integersBetween } from "../option-values.js";
 
 export interface InspectFlags {
   readonly json: boolean;
+  readonly shards?: readonly number[];
 }
 
 const EXAMPLES = `
 Examples:
   $ moiety inspect ./gpt-oss-20b
-  $ moiety inspect ./gpt-oss-20b --json | jq .parameters`;
+  $ moiety inspect ./gpt-oss-20b --shards 3              what each of three expert workers holds
+  $ moiety inspect ./gpt-oss-120b --shards 4,8,16        several numbers of workers
+  $ moiety inspect ./gpt-oss-20b --json | jq .parameters
+  $ moiety inspect ./gpt-oss-20b --shards 3 --json | jq '.shards[0].bytes'`;
 
 /** `moiety inspect <checkpoint>`. */
 export function inspectCommand(run: (folder: string, flags: InspectFlags) => Promise<void> = inspect): Command {
@@ -18,12 +23,13 @@ export function inspectCommand(run: (folder: string, flags: InspectFlags) => Pro
       "Reads a checkpoint's headers and says its shape, its size, what each worker would hold, and what is wrong with it.",
     )
     .argument("<checkpoint>", "folder of the checkpoint")
+    .option("--shards <counts>", "numbers of expert workers, separated by commas (default: 1,2,4,8)", integersBetween(1, 1_024))
     .option("--json", "print JSON", false)
     .addHelpText("after", EXAMPLES)
     .action(run);
 }
 
 async function inspect(folder: string, flags: InspectFlags): Promise<void> {
-  const report = await inspectCheckpoint(folder);
+  const report = await inspectCheckpoint(folder, flags.shards === undefined ? {} : { shards: flags.shards });
   console.log(flags.json ? JSON.stringify(report, undefined, 2) : renderReport(report).trimEnd());
 }

@@ -47,7 +47,7 @@ describe("inspectCheckpoint on the released shapes", () => {
     expect(report.kvCache.slidingBytesPerSequence / 1e6).toBeCloseTo(like === "120b" ? 4.72 : 3.15, 2);
     expect(report.attentionWorkerBytes / 1e9).toBeCloseTo(like === "120b" ? 4.26 : 3.6, 1);
     expect(report.shards.map(({ shards }) => shards)).toEqual([1, 2, 4, 8]);
-    expect((report.shards[1]?.largestBytes ?? 0) / 1e9).toBeCloseTo(like === "120b" ? 30.5 : 5.08, 1);
+    expect((report.shards[1]?.bytes[0] ?? 0) / 1e9).toBeCloseTo(like === "120b" ? 30.5 : 5.08, 1);
   });
 });
 
@@ -58,9 +58,8 @@ describe("inspectCheckpoint", () => {
     expect(report.warnings).toEqual([]);
     expect(report.name).toBe("gpt-oss architecture");
     expect(report.tokenizer).toMatchObject({ vocabSize: 1024, specialTokens: 9 });
-    expect(report.shards).toEqual([
-      { shards: 3, largestBytes: 4 * 6 * report.expertBytes, smallestBytes: 4 * 5 * report.expertBytes },
-    ]);
+    const worker = (experts: number) => experts * report.config.layers * report.expertBytes;
+    expect(report.shards).toEqual([{ shards: 3, experts: [6, 5, 5], bytes: [worker(6), worker(5), worker(5)] }]);
     await expect(inspectCheckpoint(directory, { shards: [17] })).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
   });
 
@@ -70,11 +69,26 @@ describe("inspectCheckpoint", () => {
     expect(warnings).toEqual([expect.stringMatching(/no stop tokens/), expect.stringMatching(/no tokenizer\.json/)]);
   });
 
+  it("divides 32 experts over three workers as 11, 11 and 10", async () => {
+    const report = await inspectCheckpoint(await writeHollow("20b", "huggingface"), { shards: [3, 5] });
+    expect(report.shards.map(({ experts }) => experts)).toEqual([
+      [11, 11, 10],
+      [7, 7, 6, 6, 6],
+    ]);
+    for (const { bytes } of report.shards) {
+      expect(bytes.reduce((sum, each) => sum + each, 0)).toBe(report.bytesByRole.expert);
+    }
+    expect(renderReport(report)).toMatch(
+      /^3 expert workers +2 of 3\.49 GB \(11 experts per layer\), 1 of 3\.18 GB \(10 experts per layer\)$/m,
+    );
+  });
+
   it("renders as aligned lines", async () => {
     const { directory } = await writeRandomCheckpoint({ out: join(root, "rendered"), tokenizer: "none" });
     const text = renderReport(await inspectCheckpoint(directory));
     expect(text).toMatch(/^parameters +3\.31 M, 1\.39 M active per token$/m);
-    expect(text).toMatch(/^expert worker, 1 of 4 +\S+ kB$/m);
+    expect(text).toMatch(/^1 expert worker +\S+ MB each \(16 experts per layer\)$/m);
+    expect(text).toMatch(/^4 expert workers +\S+ kB each \(4 experts per layer\)$/m);
     expect(text).toMatch(/^warning +no tokenizer\.json/m);
     const columns = text
       .split("\n")

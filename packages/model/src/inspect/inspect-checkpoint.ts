@@ -16,11 +16,13 @@ export interface KvCacheSize {
   readonly slidingBytesPerSequence: number;
 }
 
+/** The experts of every layer divided over expert workers, as evenly as their number allows. */
 export interface ShardSize {
   readonly shards: number;
-  /** Expert bytes of the largest shard. */
-  readonly largestBytes: number;
-  readonly smallestBytes: number;
+  /** Experts of each layer that each worker holds, most first. */
+  readonly experts: readonly number[];
+  /** Expert bytes of each worker, all layers together. */
+  readonly bytes: readonly number[];
 }
 
 export interface TokenizerReport {
@@ -98,11 +100,12 @@ function shardSize(checkpoint: Checkpoint, shards: number): ShardSize {
   if (!Number.isInteger(shards) || shards < 1 || shards > experts) {
     throw new AppError(
       "INVALID_ARGUMENT",
-      `shards: expected an integer from 1 to the ${experts} experts of a layer, found ${shards}`,
+      `shards: expected integers from 1 to the ${experts} experts of a layer, found ${shards}`,
     );
   }
   const bytes = checkpoint.shardBytes(shards);
-  return { shards, largestBytes: Math.max(...bytes), smallestBytes: Math.min(...bytes) };
+  const bytesOfAll = checkpoint.bytesByRole.expert;
+  return { shards, experts: bytes.map((size) => Math.round((size / bytesOfAll) * experts)), bytes };
 }
 
 async function inspectTokenizer(

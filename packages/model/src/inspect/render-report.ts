@@ -1,4 +1,4 @@
-import type { CheckpointReport } from "./inspect-checkpoint.js";
+import type { CheckpointReport, ShardSize } from "./inspect-checkpoint.js";
 
 /** A report as lines of text for a terminal, without colours. */
 export function renderReport(report: CheckpointReport): string {
@@ -23,7 +23,7 @@ export function renderReport(report: CheckpointReport): string {
     ["weights", bytes(report.totalBytes)],
     ...Object.entries(report.bytesByRole).map(([role, size]) => [`  ${role}`, bytes(size)] as const),
     ["attention worker", `${bytes(report.attentionWorkerBytes)}, and the KV cache`],
-    ...report.shards.map(({ shards, largestBytes }) => [`expert worker, 1 of ${shards}`, bytes(largestBytes)] as const),
+    ...report.shards.map((size) => [`${size.shards} expert worker${size.shards === 1 ? "" : "s"}`, shardText(size)] as const),
     [
       "KV cache (bf16)",
       `${kvCache.fullBytesPerToken} B per token, and up to ${bytes(kvCache.slidingBytesPerSequence)} per sequence`,
@@ -37,6 +37,16 @@ export function renderReport(report: CheckpointReport): string {
 function tokenizerText({ tokenizer }: CheckpointReport): string {
   if (tokenizer === undefined) return "none";
   return `${tokenizer.vocabSize} tokens, ${tokenizer.specialTokens} special`;
+}
+
+/** What each worker holds; workers that hold equally many experts are named together. */
+function shardText({ experts, bytes: sizes }: ShardSize): string {
+  const kinds = [...new Set(experts)].map((held) => {
+    const workers = experts.filter((other) => other === held).length;
+    return { workers, size: bytes(sizes[experts.indexOf(held)] ?? 0), share: `(${held} experts per layer)` };
+  });
+  const even = kinds.length === 1;
+  return kinds.map(({ workers, size, share }) => (even ? `${size} each ${share}` : `${workers} of ${size} ${share}`)).join(", ");
 }
 
 function count(value: number): string {
