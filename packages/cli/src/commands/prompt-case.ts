@@ -31,7 +31,7 @@ export async function promptCase({ tokens = [], forced, probeIds, name = "prompt
 }
 
 /** The token ids of every text, each of which is ids separated by commas or spaces, or a file of such or of a JSON list. */
-export async function readTokenIds(flag: string, texts: readonly string[]): Promise<readonly number[]> {
+async function readTokenIds(flag: string, texts: readonly string[]): Promise<readonly number[]> {
   const ids: number[] = [];
   for (const text of texts) {
     for (const id of IDS.test(text) ? parseIds(text) : await readIdFile(flag, text)) ids.push(id);
