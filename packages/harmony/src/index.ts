@@ -6,4 +6,5 @@ export * from "./render.js";
 export { REPAIR_KINDS, type RepairCounts, type RepairKind } from "./repairs.js";
 export * from "./special-tokens.js";
 export * from "./tokens.js";
-export type { HarmonyEvent, MessageEnd, ParserInput, StopReason } from "./transition.js";
+export { calledTool, type HarmonyEvent, type MessageEnd, type ParserInput, type StopReason } from "./transition.js";
+export type { JsonSchema } from "./typescript-type.js";

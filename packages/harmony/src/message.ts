@@ -1,3 +1,5 @@
+import type { JsonSchema } from "./typescript-type.js";
+
 /** The channels of an assistant message: thoughts, tool calls and their preambles, the answer. */
 export const CHANNELS = ["analysis", "commentary", "final"] as const;
 export type Channel = (typeof CHANNELS)[number];
@@ -26,10 +28,27 @@ export interface SystemMessage {
   readonly channels?: readonly Channel[];
 }
 
-/** What an API calls the system prompt. */
+/** A function that the model may call, as `functions.<name>` on the commentary channel. */
+export interface FunctionDefinition {
+  readonly name: string;
+  readonly description?: string;
+  /** The schema of the arguments' object; absent for a function that takes none. */
+  readonly parameters?: JsonSchema;
+}
+
+/** What the answer should look like. It asks the model; nothing here holds it to that. */
+export interface ResponseFormat {
+  readonly name: string;
+  readonly description?: string;
+  readonly schema: JsonSchema;
+}
+
+/** What an API calls the system prompt, its tools and its response format. */
 export interface DeveloperMessage {
   readonly role: "developer";
-  readonly instructions: string;
+  readonly instructions?: string;
+  readonly functions?: readonly FunctionDefinition[];
+  readonly responseFormats?: readonly ResponseFormat[];
 }
 
 export interface UserMessage {

@@ -42,6 +42,38 @@ Reasoning: high
     );
   });
 
+  it("renders functions and response formats after the instructions, and mentions functions in the system message", () => {
+    const parameters = { type: "object", properties: { city: { type: "string" } } };
+    const developer: Message = {
+      role: "developer",
+      instructions: "Be brief.",
+      functions: [{ name: "find", description: "Finds.\r\nQuickly.\n", parameters }, { name: "now" }],
+      responseFormats: [
+        { name: "place", description: "A place.\nOn Earth.", schema: { type: "object" } },
+        { name: "any", schema: {} },
+      ],
+    };
+    expect(render([{ role: "system" }, developer], { completion: false })).toContain(
+      "Channel must be included for every message.\nCalls to these tools must go to the commentary channel: 'functions'.<|end|>" +
+        "<|start|>developer<|message|># Instructions\n\nBe brief.\n\n# Tools\n\n## functions\n\nnamespace functions {\n\n" +
+        "// Finds.\n// Quickly.\ntype find = (_: {\ncity?: string,\n}) => any;\n\ntype now = () => any;\n\n} // namespace functions\n\n" +
+        '# Response Formats\n\n## place\n\n// A place.\n// On Earth.\n{"type":"object"}\n\n## any\n\n{}<|end|>',
+    );
+  });
+
+  it("mentions no functions where there are none, and leaves out what a developer message lacks", () => {
+    const developer: Message = { role: "developer", functions: [], responseFormats: [] };
+    const text = render([{ role: "system" }, developer], { completion: false });
+    expect(text).toMatch(/Channel must be included for every message\.<\|end\|><\|start\|>developer<\|message\|><\|end\|>$/);
+  });
+
+  it("refuses names of functions and formats that are no words", () => {
+    const wrong = { name: "a b", schema: {} };
+    const refused = (message: object) => () => renderConversation([{ role: "developer", ...message }]);
+    expect(refused({ functions: [wrong] })).toThrow(/^messages\[0\]\.functions\[0\]\.name: /);
+    expect(refused({ responseFormats: [wrong] })).toThrow(/^messages\[0\]\.responseFormats\[0\]\.name: /);
+  });
+
   const thoughts: Message = { role: "assistant", channel: "analysis", content: "Simple arithmetic." };
   const answer: Message = { role: "assistant", channel: "final", content: "2 + 2 = 4." };
   const question: Message = { role: "user", content: "What about 9 / 2?" };

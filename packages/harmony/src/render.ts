@@ -1,5 +1,6 @@
+import { developerText } from "./developer-text.js";
 import { HarmonyError } from "./harmony-error.js";
-import { type AssistantMessage, CHANNELS, type Message, type SystemMessage } from "./message.js";
+import { type AssistantMessage, CHANNELS, type DeveloperMessage, type Message, type SystemMessage } from "./message.js";
 import type { SpecialToken } from "./special-tokens.js";
 
 /** A piece of a prompt: text to be tokenised as plain text, or one special token. Text is never read as markup. */
@@ -27,18 +28,30 @@ const HEADER_WORD = /^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$/;
 export function renderConversation(messages: readonly Message[], options: RenderOptions = {}): Segment[] {
   const { completion = true, keepAnalysis = false } = options;
   const lastFinal = messages.findLastIndex((message) => message.role === "assistant" && message.channel === "final");
+  const functionsExist = messages.some((message) => message.role === "developer" && (message.functions?.length ?? 0) > 0);
   const segments = messages.flatMap((message, index) => {
     const led = message.role === "assistant" && message.channel === "analysis" && index < lastFinal;
-    return led && !keepAnalysis && !isCall(message) ? [] : renderMessage(message, `messages[${index}]`);
+    return led && !keepAnalysis && !isCall(message)
+      ? []
+      : renderMessage(message, { field: `messages[${index}]`, functionsExist });
   });
   if (completion) segments.push({ special: "<|start|>" }, { text: "assistant" });
   return segments;
 }
 
-/** Renders one message. `field` names it in errors. */
-export function renderMessage(message: Message, field = "message"): Segment[] {
+export interface RenderMessageOptions {
+  /** Names the message in errors. */
+  readonly field?: string;
+  /** Whether a developer message of the conversation defines functions, which a system message then mentions. */
+  readonly functionsExist?: boolean;
+}
+
+/** Renders one message. @throws HarmonyError as {@link renderConversation} does. */
+export function renderMessage(message: Message, options: RenderMessageOptions = {}): Segment[] {
+  const { field = "message", functionsExist = false } = options;
   const header = renderHeader(message, field);
-  const content = contentOf(message);
+  if (message.role === "developer") checkNames(message, field);
+  const content = contentOf(message, functionsExist);
   return [
     { special: "<|start|>" },
     ...header,
@@ -83,13 +96,13 @@ function renderAssistantHeader(message: AssistantMessage, field: string): Segmen
   return segments;
 }
 
-function contentOf(message: Message): string {
-  if (message.role === "system") return systemText(message);
-  if (message.role === "developer") return `# Instructions\n\n${message.instructions}`;
+function contentOf(message: Message, functionsExist: boolean): string {
+  if (message.role === "system") return systemText(message, functionsExist);
+  if (message.role === "developer") return developerText(message);
   return message.content;
 }
 
-function systemText(message: SystemMessage): string {
+function systemText(message: SystemMessage, functionsExist: boolean): string {
   const identity = [
     message.identity ?? DEFAULT_IDENTITY,
     `Knowledge cutoff: ${message.knowledgeCutoff ?? DEFAULT_KNOWLEDGE_CUTOFF}`,
@@ -97,11 +110,21 @@ function systemText(message: SystemMessage): string {
   ].join("\n");
   const reasoning = `Reasoning: ${message.reasoningEffort ?? "medium"}`;
   const channels = (message.channels ?? CHANNELS).join(", ");
-  return `${identity}\n\n${reasoning}\n\n# Valid channels: ${channels}. Channel must be included for every message.`;
+  const rule = `# Valid channels: ${channels}. Channel must be included for every message.`;
+  const calls = functionsExist ? "\nCalls to these tools must go to the commentary channel: 'functions'." : "";
+  return `${identity}\n\n${reasoning}\n\n${rule}${calls}`;
 }
 
 function isCall(message: AssistantMessage): boolean {
   return message.recipient !== undefined;
+}
+
+/** Names that calls or answers would carry in a header, and that stand on a line of their own in the prompt. */
+function checkNames(message: DeveloperMessage, field: string): void {
+  for (const [index, { name }] of (message.functions ?? []).entries()) headerWord(name, `${field}.functions[${index}].name`);
+  for (const [index, { name }] of (message.responseFormats ?? []).entries()) {
+    headerWord(name, `${field}.responseFormats[${index}].name`);
+  }
 }
 
 function headerWord(word: string, field: string): string {

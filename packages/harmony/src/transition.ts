@@ -228,11 +228,16 @@ function endOf(header: MessageHeader, end: MessageEnd): HarmonyEvent {
 
 function deltaOf(header: MessageHeader, text: string): HarmonyEvent {
   if (header.role !== "assistant") return { type: "other", text };
-  if (header.recipient !== undefined && !NOT_TOOLS.has(header.recipient)) {
-    return { type: "tool-call", recipient: header.recipient, text };
-  }
+  const recipient = calledTool(header);
+  if (recipient !== undefined) return { type: "tool-call", recipient, text };
   if (header.channel === "analysis") return { type: "reasoning", text };
   return { type: header.channel === "commentary" ? "commentary" : "text", text };
+}
+
+/** The tool that a message calls, such as `functions.get_weather`; undefined for a message that calls none. */
+export function calledTool(header: MessageHeader): string | undefined {
+  const { role, recipient } = header;
+  return role !== "assistant" || recipient === undefined || NOT_TOOLS.has(recipient) ? undefined : recipient;
 }
 
 /** Recipients that are not tools. */

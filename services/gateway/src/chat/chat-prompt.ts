@@ -1,5 +1,5 @@
 import type { Clock } from "@moiety/core";
-import { HarmonyError, renderConversation } from "@moiety/harmony";
+import { type FunctionDefinition, HarmonyError, type ResponseFormat, renderConversation } from "@moiety/harmony";
 import type { Tokenizer } from "@moiety/model";
 import type { ServedModel } from "../model/served-model.js";
 import type { ChatRequest } from "../openai/chat-request.js";
@@ -10,13 +10,19 @@ import { toConversation } from "./conversation.js";
 export async function chatPrompt(body: ChatRequest, model: ServedModel, clock: Clock): Promise<Int32Array> {
   const { tokenizer } = model;
   if (!tokenizer) throw invalidField("messages", "this model has no tokenizer: send token ids to /v1/completions");
-  return model.harmony ? harmonyPrompt(body, tokenizer, clock) : tokenizer.encode(plainTemplate(body), { allowSpecial: false });
+  if (model.harmony) return harmonyPrompt(body, tokenizer, clock);
+  if (functionsOf(body).length > 0) throw invalidField("tools", "this model's tokenizer has no markup for calls");
+  if (responseFormatOf(body)) throw invalidField("response_format", "this model's tokenizer has no markup for formats");
+  return tokenizer.encode(plainTemplate(body), { allowSpecial: false });
 }
 
 async function harmonyPrompt(body: ChatRequest, tokenizer: Tokenizer, clock: Clock): Promise<Int32Array> {
+  const responseFormat = responseFormatOf(body);
   const conversation = toConversation(body.messages, {
     currentDate: new Date(clock.nowMs()).toISOString().slice(0, 10),
     ...(body.reasoning_effort ? { reasoningEffort: body.reasoning_effort } : {}),
+    functions: functionsOf(body),
+    ...(responseFormat ? { responseFormat } : {}),
   });
   const tokens: number[] = [];
   for (const segment of rendered(conversation)) {
@@ -24,6 +30,29 @@ async function harmonyPrompt(body: ChatRequest, tokenizer: Tokenizer, clock: Clo
     else tokens.push(tokenizer.specialTokens.get(segment.special) ?? 0);
   }
   return Int32Array.from(tokens);
+}
+
+function functionsOf(body: ChatRequest): readonly FunctionDefinition[] {
+  if (body.tool_choice === "none") return [];
+  return (body.tools ?? []).map(({ function: { name, description, parameters } }) => ({
+    name,
+    ...(description ? { description } : {}),
+    ...(parameters ? { parameters } : {}),
+  }));
+}
+
+function responseFormatOf({ response_format: format }: ChatRequest): ResponseFormat | undefined {
+  switch (format?.type) {
+    case undefined:
+    case "text":
+      return undefined;
+    case "json_object":
+      return { name: "json_object", schema: { type: "object" } };
+    case "json_schema": {
+      const { name, description, schema } = format.json_schema;
+      return { name, ...(description ? { description } : {}), schema: schema ?? {} };
+    }
+  }
 }
 
 function rendered(conversation: Parameters<typeof renderConversation>[0]): ReturnType<typeof renderConversation> {

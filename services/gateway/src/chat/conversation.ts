@@ -1,4 +1,4 @@
-import type { Message, ReasoningEffort } from "@moiety/harmony";
+import type { DeveloperMessage, FunctionDefinition, Message, ReasoningEffort, ResponseFormat } from "@moiety/harmony";
 import type { ChatMessage } from "../openai/chat-request.js";
 import { invalidField } from "../openai/errors.js";
 
@@ -6,18 +6,22 @@ export interface ConversationOptions {
   readonly reasoningEffort?: ReasoningEffort;
   /** `yyyy-mm-dd`. */
   readonly currentDate: string;
+  /** What the model may call. */
+  readonly functions?: readonly FunctionDefinition[];
+  readonly responseFormat?: ResponseFormat;
 }
 
-/** A chat in harmony's terms. @throws AppError INVALID_ARGUMENT naming a tool message that answers no call. */
+/**
+ * A chat in harmony's terms. Functions and the response format go with the instructions that the chat begins with, if it does.
+ * @throws AppError INVALID_ARGUMENT naming a tool message that answers no call.
+ */
 export function toConversation(messages: readonly ChatMessage[], options: ConversationOptions): Message[] {
   const callNames = new Map<string, string>();
-  const conversation: Message[] = [
-    {
-      role: "system",
-      currentDate: options.currentDate,
-      ...(options.reasoningEffort ? { reasoningEffort: options.reasoningEffort } : {}),
-    },
-  ];
+  const { currentDate, reasoningEffort, functions = [], responseFormat } = options;
+  const conversation: Message[] = [{ role: "system", currentDate, ...(reasoningEffort ? { reasoningEffort } : {}) }];
+  if (functions.length > 0 || responseFormat) {
+    conversation.push({ role: "developer", functions, responseFormats: responseFormat ? [responseFormat] : [] });
+  }
   for (const [index, message] of messages.entries()) {
     if (message.role !== "tool") {
       conversation.push(...toMessages(message, callNames));
@@ -64,8 +68,13 @@ function joinInstructions(messages: readonly Message[]): Message[] {
   for (const message of messages) {
     const last = joined.at(-1);
     if (message.role === "developer" && last?.role === "developer") {
-      joined[joined.length - 1] = { role: "developer", instructions: `${last.instructions}\n\n${message.instructions}` };
+      joined[joined.length - 1] = joinedWith(last, message);
     } else joined.push(message);
   }
   return joined;
+}
+
+function joinedWith(first: DeveloperMessage, second: DeveloperMessage): DeveloperMessage {
+  const instructions = [first.instructions, second.instructions].filter((text) => text !== undefined);
+  return { ...first, ...second, ...(instructions.length > 0 ? { instructions: instructions.join("\n\n") } : {}) };
 }

@@ -1,5 +1,5 @@
 import type { LoggedToken } from "@moiety/queue";
-import type { OutputReader } from "./output-reader.js";
+import type { OutputPart, OutputReader } from "./output-reader.js";
 import { StopMatcher } from "./stop-matcher.js";
 
 /** A token of the answer, and where its text begins in it, in UTF-16 units. */
@@ -8,15 +8,36 @@ export interface ContentToken {
   readonly offset: number;
 }
 
+/** What is new in a call of a function. */
+export interface CallDelta {
+  /** Number of the call within its choice, from 0. */
+  readonly index: number;
+  /** Once for each call, with its first delta. */
+  readonly name?: string;
+  readonly arguments: string;
+}
+
 /** What is new in a choice. Concatenated, the deltas of a choice are the choice, however the tokens came. */
 export interface ChoiceDelta {
   readonly content: string;
   readonly reasoning: string;
+  /** In the order of their indices, each once. */
+  readonly calls: readonly CallDelta[];
   /** Tokens of the answer whose text has been delivered. */
   readonly tokens: readonly ContentToken[];
   /** Every token that was generated. */
   readonly tokenIds: readonly number[];
 }
+
+interface DeltaDraft extends ChoiceDelta {
+  content: string;
+  reasoning: string;
+  readonly calls: CallDelta[];
+  readonly tokens: ContentToken[];
+  readonly tokenIds: number[];
+}
+
+const emptyDelta = (): DeltaDraft => ({ content: "", reasoning: "", calls: [], tokens: [], tokenIds: [] });
 
 export interface ChoiceAssemblerOptions {
   readonly reader: OutputReader;
@@ -41,6 +62,7 @@ export class ChoiceAssembler {
   #stop: ChoiceStop | undefined;
   #outputTokens = 0;
   #reasoningTokens = 0;
+  #calls = 0;
   /** Length of the content that was decoded, and of that which was delivered. */
   #decodedLength = 0;
   #deliveredLength = 0;
@@ -64,9 +86,14 @@ export class ChoiceAssembler {
     return this.#reasoningTokens;
   }
 
+  /** Calls that were begun. */
+  get calls(): number {
+    return this.#calls;
+  }
+
   /** Takes tokens up to the one that ends the choice; what comes after it is not part of it. */
   push(tokens: readonly LoggedToken[]): ChoiceDelta {
-    const delta = { content: "", reasoning: "", tokens: [] as ContentToken[], tokenIds: [] as number[] };
+    const delta = emptyDelta();
     for (const token of tokens) {
       if (this.#stop || this.#outputTokens >= this.#options.maxTokens) break;
       this.#outputTokens += 1;
@@ -82,7 +109,7 @@ export class ChoiceAssembler {
 
   /** What was held back. */
   end(): ChoiceDelta {
-    const delta = { content: "", reasoning: "", tokens: [] as ContentToken[], tokenIds: [] };
+    const delta = emptyDelta();
     const stopped = typeof this.#stop?.reason === "string";
     if (stopped) return delta;
     for (const part of this.#options.reader.end()) this.#take(part, delta);
@@ -91,15 +118,13 @@ export class ChoiceAssembler {
     return delta;
   }
 
-  #take(
-    part: { kind: string; text: string; tokens: readonly LoggedToken[] },
-    delta: { content: string; reasoning: string; tokens: ContentToken[] },
-  ): void {
+  #take(part: OutputPart, delta: DeltaDraft): void {
     if (typeof this.#stop?.reason === "string") return;
     if (part.kind === "reasoning") {
       delta.reasoning += part.text;
       this.#reasoningTokens += part.tokens.length;
     }
+    if (part.kind === "call") this.#takeCall(part, delta);
     if (part.kind !== "content") return;
     const offset = this.#decodedLength;
     this.#decodedLength += part.text.length;
@@ -117,7 +142,19 @@ export class ChoiceAssembler {
     this.#pending = [];
   }
 
-  #deliver(text: string, delta: { content: string; tokens: ContentToken[] }, all: boolean): void {
+  #takeCall(part: OutputPart, delta: DeltaDraft): void {
+    if (part.callee !== undefined) {
+      delta.calls.push({ index: this.#calls, name: part.callee, arguments: part.text });
+      this.#calls += 1;
+      return;
+    }
+    const index = this.#calls - 1;
+    const last = delta.calls.at(-1);
+    if (last?.index === index) delta.calls[delta.calls.length - 1] = { ...last, arguments: last.arguments + part.text };
+    else delta.calls.push({ index, arguments: part.text });
+  }
+
+  #deliver(text: string, delta: DeltaDraft, all: boolean): void {
     delta.content += text;
     this.#deliveredLength += text.length;
     while (this.#pending.length > 0) {

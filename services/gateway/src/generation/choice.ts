@@ -1,6 +1,6 @@
 import { AppError, type RequestId } from "@moiety/core";
 import type { Finish, RequestProducer, RequestRecord } from "@moiety/queue";
-import { ChoiceAssembler, type ChoiceDelta, type ContentToken } from "./choice-assembler.js";
+import { ChoiceAssembler, type ChoiceDelta } from "./choice-assembler.js";
 import type { OutputReader } from "./output-reader.js";
 
 /** One completion that a client asked for: one request in the queue. */
@@ -19,6 +19,8 @@ export interface ChoiceEnd {
   readonly stopReason?: string | number;
   readonly outputTokens: number;
   readonly reasoningTokens: number;
+  /** How many functions it calls; the last call may be cut short unless it ended by itself. */
+  readonly calls: number;
   readonly cachedTokens: number;
   /** Absent when a stop string ended it: the worker was told to let go. */
   readonly finish?: Finish;
@@ -29,10 +31,17 @@ export type ChoiceEvent =
   | { readonly kind: "delta"; readonly index: number; readonly delta: ChoiceDelta }
   | { readonly kind: "end"; readonly index: number; readonly delta: ChoiceDelta; readonly end: ChoiceEnd };
 
+/** A call of a function. */
+export interface FunctionCall {
+  readonly name: string;
+  /** As the model wrote them: JSON, if it wrote JSON. */
+  readonly arguments: string;
+}
+
 /** A choice that is all there. */
-export interface WholeChoice extends Omit<ChoiceDelta, "tokens"> {
+export interface WholeChoice extends Omit<ChoiceDelta, "calls"> {
   readonly index: number;
-  readonly tokens: readonly ContentToken[];
+  readonly calls: readonly FunctionCall[];
   readonly end: ChoiceEnd;
 }
 
@@ -62,13 +71,14 @@ export async function* followChoice(plan: ChoicePlan, options: FollowChoiceOptio
   const isAsked = (reason: string | number) => typeof reason === "string" || plan.askedStopTokenIds.includes(reason);
   const concluded = (finish: Finish | undefined): ChoiceEvent => {
     const delta = assembler.end();
-    const { stop, outputTokens, reasoningTokens } = assembler;
+    const { stop, outputTokens, reasoningTokens, calls } = assembler;
     const reason = stop ? "stop" : finish?.reason === "stop" ? "stop" : "length";
     const end: ChoiceEnd = {
       finishReason: reason,
       ...(stop && isAsked(stop.reason) ? { stopReason: stop.reason } : {}),
       outputTokens,
       reasoningTokens,
+      calls,
       cachedTokens: finish?.cachedTokens ?? 0,
       ...(finish ? { finish } : {}),
       repairs: reader.repairs as Readonly<Record<string, number>>,

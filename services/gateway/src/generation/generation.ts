@@ -2,8 +2,8 @@ import { AppError, type Clock, invariant, type RequestId } from "@moiety/core";
 import type { RequestProducer } from "@moiety/queue";
 import type { Logger } from "@moiety/runtime";
 import type { GatewayMetrics, GenerationTimer } from "../metrics.js";
-import { type ChoiceEvent, type ChoicePlan, followChoice, type WholeChoice } from "./choice.js";
-import type { ContentToken } from "./choice-assembler.js";
+import { type ChoiceEvent, type ChoicePlan, type FunctionCall, followChoice, type WholeChoice } from "./choice.js";
+import type { CallDelta, ContentToken } from "./choice-assembler.js";
 import { mergeAsync } from "./merge.js";
 
 export interface GenerationOptions {
@@ -96,6 +96,7 @@ export class Generation {
     const choices = this.#options.plans.map(() => ({
       content: [] as string[],
       reasoning: [] as string[],
+      calls: new CallCollector(),
       tokens: [] as ContentToken[],
       tokenIds: [] as number[],
     }));
@@ -105,6 +106,7 @@ export class Generation {
       invariant(parts !== undefined, "an event belongs to a choice");
       parts.content.push(event.delta.content);
       parts.reasoning.push(event.delta.reasoning);
+      for (const call of event.delta.calls) parts.calls.push(call);
       for (const token of event.delta.tokens) parts.tokens.push(token);
       for (const id of event.delta.tokenIds) parts.tokenIds.push(id);
       if (event.kind !== "end") continue;
@@ -113,6 +115,7 @@ export class Generation {
         index: event.index,
         content: parts.content.join(""),
         reasoning: parts.reasoning.join(""),
+        calls: parts.calls.whole(),
         tokens,
         tokenIds,
         end: event.end,
@@ -139,5 +142,19 @@ export class Generation {
     this.#options.producer.cancel(id).catch((error: unknown) => {
       this.#options.logger.warn({ err: error, request: id }, "cancelling failed; the deadline will end the request");
     });
+  }
+}
+
+/** Joins the deltas of one choice's calls. */
+class CallCollector {
+  readonly #calls: { readonly name: string; readonly parts: string[] }[] = [];
+
+  push(delta: CallDelta): void {
+    if (delta.name !== undefined) this.#calls.push({ name: delta.name, parts: [] });
+    this.#calls[delta.index]?.parts.push(delta.arguments);
+  }
+
+  whole(): readonly FunctionCall[] {
+    return this.#calls.map(({ name, parts }) => ({ name, arguments: parts.join("") }));
   }
 }

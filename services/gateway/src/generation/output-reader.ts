@@ -1,10 +1,12 @@
-import { HarmonyParser, type RepairCounts, TokenReader } from "@moiety/harmony";
+import { calledTool, HarmonyParser, type RepairCounts, TokenReader } from "@moiety/harmony";
 import type { Tokenizer } from "@moiety/model";
 import type { LoggedToken } from "@moiety/queue";
 
-/** What tokens mean: text of the answer, text of the thoughts, or something that no client sees. */
+/** What tokens mean: text of the answer, text of the thoughts, arguments of a call, or something that no client sees. */
 export interface OutputPart {
-  readonly kind: "content" | "reasoning" | "hidden";
+  readonly kind: "content" | "reasoning" | "call" | "hidden";
+  /** With the first part of each call: what is called. */
+  readonly callee?: string;
   readonly text: string;
   /** Tokens that became part of this text with it. */
   readonly tokens: readonly LoggedToken[];
@@ -56,7 +58,7 @@ export class PlainReader implements OutputReader {
 
 type HarmonyEvents = ReturnType<HarmonyParser["push"]>;
 
-/** Harmony: the final channel and preambles are the answer, the analysis channel the thoughts, markup nothing. */
+/** Harmony: the final channel and preambles are the answer, the analysis channel the thoughts, messages to tools calls, markup nothing. */
 export class HarmonyReader implements OutputReader {
   readonly #parser = new HarmonyParser();
   readonly #reader: TokenReader;
@@ -92,12 +94,28 @@ export class HarmonyReader implements OutputReader {
     this.#undecided = [];
     const parts: OutputPart[] = [];
     for (const event of events) {
-      if (!("text" in event) || event.text === "") continue;
-      const kind = event.type === "text" || event.type === "commentary" ? "content" : "hidden";
-      parts.push({ kind: event.type === "reasoning" ? "reasoning" : kind, text: event.text, tokens: [] });
+      if (event.type === "message-start") {
+        const tool = calledTool(event.header);
+        if (tool !== undefined) parts.push({ kind: "call", callee: functionName(tool), text: "", tokens: [] });
+      }
+      if ("text" in event && event.text !== "") parts.push({ kind: KINDS[event.type], text: event.text, tokens: [] });
     }
     const first = parts[0];
     if (!first) return tokens.length === 0 ? [] : [{ kind: "hidden", text: "", tokens }];
     return [{ ...first, tokens }, ...parts.slice(1)];
   }
+}
+
+const KINDS = {
+  text: "content",
+  commentary: "content",
+  reasoning: "reasoning",
+  "tool-call": "call",
+  other: "hidden",
+} as const;
+
+/** A function's name as a client declared it; a tool that is no function keeps its whole name. */
+function functionName(recipient: string): string {
+  const prefix = "functions.";
+  return recipient.startsWith(prefix) && recipient.length > prefix.length ? recipient.slice(prefix.length) : recipient;
 }

@@ -18,8 +18,9 @@ export function checkBodyShape(body: unknown): void {
   }
 }
 
-const isContainer = (value: unknown): value is object => typeof value === "object" && value !== null;
-const childrenOf = (container: object): readonly unknown[] => (Array.isArray(container) ? container : Object.values(container));
+export const isContainer = (value: unknown): value is object => typeof value === "object" && value !== null;
+export const childrenOf = (container: object): readonly unknown[] =>
+  Array.isArray(container) ? container : Object.values(container);
 
 const tooLarge = (why: string): AppError =>
   new AppError("INVALID_ARGUMENT", `the body ${why}`, { details: { openaiCode: "body_too_complex" } });

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { generationFields } from "./request-fields.js";
+import { responseFormatSchema, toolFields } from "./tool-fields.js";
 
 const MAX_TEXT = 4_194_304;
 const text = z.string().max(MAX_TEXT);
@@ -45,7 +46,11 @@ const name = z
 const toolCall = z.object({
   id: z.string().max(256),
   type: z.literal("function").optional(),
-  function: z.object({ name: z.string().min(1).max(128), arguments: text }),
+  function: z.object({
+    // Wider than what a declaration may be named: models, and other servers, also call what nobody declared.
+    name: z.string().regex(/^[A-Za-z0-9_.:-]{1,118}$/, "expected 1 to 118 characters of A-Z a-z 0-9 _ . : -"),
+    arguments: text,
+  }),
 });
 
 const messageSchema = z.discriminatedUnion(
@@ -79,17 +84,12 @@ export const chatRequestSchema = z
     top_logprobs: z.number().int().min(0).max(20).optional(),
     reasoning_effort: z.enum(["low", "medium", "high"], { error: 'expected "low", "medium" or "high"' }).optional(),
     include_reasoning: z.boolean().optional(),
-    tools: z.array(z.unknown()).optional(),
-    tool_choice: z.unknown().optional(),
-    response_format: z.object({ type: z.string() }).optional(),
+    ...toolFields,
+    response_format: responseFormatSchema.optional(),
   })
   .superRefine((body, context) => {
     const refuse = (path: string, message: string) => context.addIssue({ code: "custom", path: [path], message });
     if (body.top_logprobs !== undefined && !body.logprobs) refuse("top_logprobs", "expected logprobs to be true as well");
-    if (body.tools && body.tools.length > 0 && body.tool_choice !== "none") refuse("tools", "calling tools is not supported");
-    const format = body.response_format?.type;
-    if (format !== undefined && format !== "text")
-      refuse("response_format", 'expected type "text": other formats are not supported');
   });
 
 export type ChatRequest = z.output<typeof chatRequestSchema>;

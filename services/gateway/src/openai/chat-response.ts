@@ -1,5 +1,6 @@
-import type { ChoiceEvent, WholeChoice } from "../generation/choice.js";
-import type { ChoiceDelta, ContentToken } from "../generation/choice-assembler.js";
+import { createHash } from "node:crypto";
+import type { ChoiceEnd, ChoiceEvent, WholeChoice } from "../generation/choice.js";
+import type { CallDelta, ChoiceDelta, ContentToken } from "../generation/choice-assembler.js";
 import { type ChatLogprobs, chatLogprobs, type TokenNames } from "./logprobs.js";
 import type { Usage } from "./usage.js";
 
@@ -25,14 +26,39 @@ function logprobsOf(shape: ChatShape, tokens: readonly ContentToken[]): ChatLogp
   return shape.topLogprobs === undefined ? null : chatLogprobs(tokens, shape.names, shape.topLogprobs);
 }
 
+/** The same whenever the same request is answered: 96 bits of SHA-256 over the request's id, the choice and the call. */
+function callId(shape: ChatShape, choice: number, call: number): string {
+  return `call_${createHash("sha256").update(`${shape.id}/${choice}/${call}`).digest("hex").slice(0, 24)}`;
+}
+
+function messageOf(shape: ChatShape, choice: WholeChoice): object {
+  const calls = choice.calls.map((call, index) => ({
+    id: callId(shape, choice.index, index),
+    type: "function",
+    function: { name: call.name, arguments: call.arguments },
+  }));
+  return {
+    role: "assistant",
+    content: choice.content === "" && calls.length > 0 ? null : choice.content,
+    refusal: null,
+    ...reasoningFields(shape, choice.reasoning),
+    ...(calls.length > 0 ? { tool_calls: calls } : {}),
+  };
+}
+
+/** A client's own stop may cut a call short: that is no call to answer. */
+function finishReasonOf({ calls, finishReason, stopReason }: ChoiceEnd): string {
+  return calls > 0 && finishReason === "stop" && stopReason === undefined ? "tool_calls" : finishReason;
+}
+
 export function chatResponse(shape: ChatShape, choices: readonly WholeChoice[], usage: Usage): object {
   return {
     ...envelope(shape, "chat.completion"),
     choices: choices.map((choice) => ({
       index: choice.index,
-      message: { role: "assistant", content: choice.content, refusal: null, ...reasoningFields(shape, choice.reasoning) },
+      message: messageOf(shape, choice),
       logprobs: logprobsOf(shape, choice.tokens),
-      finish_reason: choice.end.finishReason,
+      finish_reason: finishReasonOf(choice.end),
       stop_reason: choice.end.stopReason ?? null,
       ...(shape.returnTokenIds ? { token_ids: choice.tokenIds } : {}),
     })),
@@ -58,12 +84,11 @@ export class ChatChunks {
   *chunks(event: ChoiceEvent): Generator<object> {
     const { index, delta } = event;
     if (event.kind === "delta") {
-      if (this.#says(delta)) yield this.#chunk(index, this.#delta(delta), { delta });
+      if (this.#says(delta)) yield this.#chunk(index, this.#delta(index, delta), { delta });
       return;
     }
-    const { finishReason, stopReason } = event.end;
-    if (this.#says(delta)) yield this.#chunk(index, this.#delta(delta), { delta });
-    yield this.#chunk(index, {}, { finish_reason: finishReason, stop_reason: stopReason ?? null });
+    if (this.#says(delta)) yield this.#chunk(index, this.#delta(index, delta), { delta });
+    yield this.#chunk(index, {}, { finish_reason: finishReasonOf(event.end), stop_reason: event.end.stopReason ?? null });
   }
 
   usage(usage: Usage): object {
@@ -72,14 +97,25 @@ export class ChatChunks {
 
   #says(delta: ChoiceDelta): boolean {
     return (
-      Object.keys(this.#delta(delta)).length > 0 ||
+      delta.content !== "" ||
+      (this.#shape.includeReasoning && delta.reasoning !== "") ||
+      delta.calls.length > 0 ||
       delta.tokens.length > 0 ||
       (this.#shape.returnTokenIds && delta.tokenIds.length > 0)
     );
   }
 
-  #delta(delta: ChoiceDelta): object {
-    return { ...(delta.content === "" ? {} : { content: delta.content }), ...reasoningFields(this.#shape, delta.reasoning) };
+  #delta(index: number, delta: ChoiceDelta): object {
+    return {
+      ...(delta.content === "" ? {} : { content: delta.content }),
+      ...reasoningFields(this.#shape, delta.reasoning),
+      ...(delta.calls.length === 0 ? {} : { tool_calls: delta.calls.map((call) => this.#call(index, call)) }),
+    };
+  }
+
+  #call(choice: number, { index, name, arguments: text }: CallDelta): object {
+    if (name === undefined) return { index, function: { arguments: text } };
+    return { index, id: callId(this.#shape, choice, index), type: "function", function: { name, arguments: text } };
   }
 
   #chunk(
