@@ -39,7 +39,7 @@ describe("calls of functions", () => {
     const streamed = [0, 1].map((index) => {
       const delta = { ...nothing, calls: calls.map((call, number) => ({ index: number, ...call })) };
       const [chunk] = new ChatChunks(shape, false).chunks({ kind: "delta", index, delta });
-      return idsOf((chunk as Choices).choices[0]?.delta?.tool_calls ?? []);
+      return idsOf((chunk as Choices).choices[0]?.["delta"]?.tool_calls ?? []);
     });
     expect(streamed).toEqual(whole);
   });
