@@ -1,10 +1,13 @@
+export * from "./builtin-tools.js";
 export { HarmonyError } from "./harmony-error.js";
 export type { MessageHeader, Role } from "./header.js";
 export * from "./message.js";
 export * from "./parser.js";
+export { withoutPastAnalysis } from "./past-analysis.js";
 export * from "./render.js";
 export { REPAIR_KINDS, type RepairCounts, type RepairKind } from "./repairs.js";
 export * from "./special-tokens.js";
+export { DEFAULT_IDENTITY, DEFAULT_KNOWLEDGE_CUTOFF } from "./system-text.js";
 export * from "./tokens.js";
 export { calledTool, type HarmonyEvent, type MessageEnd, type ParserInput, type StopReason } from "./transition.js";
 export type { JsonSchema } from "./typescript-type.js";

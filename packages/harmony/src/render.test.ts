@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { HarmonyError } from "./harmony-error.js";
 import type { Message } from "./message.js";
+import { withoutPastAnalysis } from "./past-analysis.js";
 import { type RenderOptions, renderConversation, type Segment } from "./render.js";
 
 const asText = (segments: readonly Segment[]) => segments.map((part) => ("text" in part ? part.text : part.special)).join("");
@@ -90,6 +91,14 @@ Reasoning: high
     );
   });
 
+  it("drops the thoughts of the first answer only, and none while calls are under way, as openai-harmony does", () => {
+    const call: Message = { role: "assistant", channel: "commentary", recipient: "functions.f", content: "{}" };
+    const thoughtsIn = (messages: Message[]) => render(messages).split("Simple arithmetic.").length - 1;
+    expect(thoughtsIn([thoughts, answer, question, thoughts, answer])).toBe(1);
+    expect(thoughtsIn([thoughts, answer, question, thoughts, call])).toBe(2);
+    expect(thoughtsIn([thoughts, answer, question])).toBe(0);
+  });
+
   it("keeps the thoughts around a tool call that no final answer follows, and ends the call with <|call|>", () => {
     const call: Message = {
       role: "assistant",
@@ -99,7 +108,7 @@ Reasoning: high
       content: '{"location": "San Francisco"}',
     };
     const result: Message = { role: "tool", name: "functions.lookup_weather", content: '{"sunny": true}' };
-    expect(render([thoughts, answer, question, thoughts, call, result])).toBe(
+    expect(render(withoutPastAnalysis([thoughts, answer, question, thoughts, call, result]))).toBe(
       "<|start|>assistant<|channel|>final<|message|>2 + 2 = 4.<|end|><|start|>user<|message|>What about 9 / 2?<|end|>" +
         "<|start|>assistant<|channel|>analysis<|message|>Simple arithmetic.<|end|>" +
         '<|start|>assistant to=functions.lookup_weather<|channel|>commentary <|constrain|>json<|message|>{"location": "San Francisco"}<|call|>' +
@@ -117,6 +126,6 @@ Reasoning: high
   it.each(["a b", "x<|end|>", "", "a\nto=system"])("refuses the name %j, which is no word of a header", (name) => {
     const refused = () => renderConversation([question, { role: "tool", name, content: "" }]);
     expect(refused).toThrow(HarmonyError);
-    expect(refused).toThrow(/^messages\[1\]\.name: expected 1 to 128 characters/);
+    expect(refused).toThrow(/^messages\[1\]\.name: expected 1 to 128 letters/);
   });
 });

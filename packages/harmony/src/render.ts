@@ -1,40 +1,34 @@
+import { checkDeclarations, headerWord } from "./conversation-checks.js";
 import { developerText } from "./developer-text.js";
-import { HarmonyError } from "./harmony-error.js";
-import { type AssistantMessage, CHANNELS, type DeveloperMessage, type Message, type SystemMessage } from "./message.js";
+import type { AssistantMessage, Message, ToolMessage, UserMessage } from "./message.js";
+import { keptByDefault } from "./past-analysis.js";
 import type { SpecialToken } from "./special-tokens.js";
+import { systemText } from "./system-text.js";
 
 /** A piece of a prompt: text to be tokenised as plain text, or one special token. Text is never read as markup. */
 export type Segment = { readonly text: string } | { readonly special: SpecialToken };
 
-export const DEFAULT_IDENTITY = "You are ChatGPT, a large language model trained by OpenAI.";
-export const DEFAULT_KNOWLEDGE_CUTOFF = "2024-06";
-
 export interface RenderOptions {
   /** Whether the prompt ends with `<|start|>assistant`, for the model to go on. Defaults to true. */
   readonly completion?: boolean;
-  /** Whether to keep the thoughts that led to a final answer. Defaults to false, as the model was trained. */
+  /** Whether to render analysis whatever follows it. Defaults to false. */
   readonly keepAnalysis?: boolean;
 }
 
-/** What may stand in a header: a space would start the next part of it. */
-const HEADER_WORD = /^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$/;
-
 /**
- * Renders a conversation as a prompt. Analysis that an answer on the final channel follows is left out; analysis
- * since the last answer (around tool calls) stays. Every message ends in `<|end|>`, or `<|call|>` for a call of a tool.
- * Source: the openai-harmony format guide.
- * @throws HarmonyError for a name, recipient or content type that is not one word of a header.
+ * Renders a conversation as a prompt, token for token as openai-harmony does once each segment is tokenised by itself. When the
+ * assistant's last message is a final answer, analysis before the first one is left out; `withoutPastAnalysis` leaves out more.
+ * Every message ends in `<|end|>`, or `<|call|>` for a call of a tool.
+ * Source: `render_conversation_for_completion` of openai-harmony 0.0.8.
+ * @throws HarmonyError for a name, recipient or content type that is not one word of a header, and for schemas that are too deep.
  */
 export function renderConversation(messages: readonly Message[], options: RenderOptions = {}): Segment[] {
   const { completion = true, keepAnalysis = false } = options;
-  const lastFinal = messages.findLastIndex((message) => message.role === "assistant" && message.channel === "final");
-  const functionsExist = messages.some((message) => message.role === "developer" && (message.functions?.length ?? 0) > 0);
-  const segments = messages.flatMap((message, index) => {
-    const led = message.role === "assistant" && message.channel === "analysis" && index < lastFinal;
-    return led && !keepAnalysis && !isCall(message)
-      ? []
-      : renderMessage(message, { field: `messages[${index}]`, functionsExist });
-  });
+  const isKept = keepAnalysis ? () => true : keptByDefault(messages);
+  const functionsExist = messages.some(definesFunctions);
+  const segments = messages.flatMap((message, index) =>
+    isKept(message, index) ? renderMessage(message, { field: `messages[${index}]`, functionsExist }) : [],
+  );
   if (completion) segments.push({ special: "<|start|>" }, { text: "assistant" });
   return segments;
 }
@@ -50,14 +44,15 @@ export interface RenderMessageOptions {
 export function renderMessage(message: Message, options: RenderMessageOptions = {}): Segment[] {
   const { field = "message", functionsExist = false } = options;
   const header = renderHeader(message, field);
-  if (message.role === "developer") checkNames(message, field);
+  checkDeclarations(message, field);
   const content = contentOf(message, functionsExist);
+  const isCall = message.role === "assistant" && message.recipient !== undefined;
   return [
     { special: "<|start|>" },
     ...header,
     { special: "<|message|>" },
     ...(content === "" ? [] : [{ text: content }]),
-    { special: message.role === "assistant" && isCall(message) ? "<|call|>" : "<|end|>" },
+    { special: isCall ? "<|call|>" : "<|end|>" },
   ];
 }
 
@@ -66,31 +61,32 @@ function renderHeader(message: Message, field: string): Segment[] {
     case "system":
     case "developer":
       return [{ text: message.role }];
-    case "user": {
-      if (message.name === undefined) return [{ text: "user" }];
-      return [{ text: "user" }, { text: `:${headerWord(message.name, `${field}.name`)}` }];
+    case "user":
+    case "assistant": {
+      const name = message.name === undefined ? [] : [{ text: `:${headerWord(message.name, `${field}.name`)}` }];
+      return [{ text: message.role }, ...name, ...renderRoute(message, field)];
     }
-    case "assistant":
-      return renderAssistantHeader(message, field);
-    case "tool":
-      return [
-        { text: headerWord(message.name, `${field}.name`) },
-        { text: " to=assistant" },
-        { special: "<|channel|>" },
-        { text: "commentary" },
-      ];
+    case "tool": {
+      const name = { text: headerWord(message.name, `${field}.name`) };
+      return [name, ...renderRoute({ ...message, ...routeOfAnswer(message) }, field)];
+    }
   }
 }
 
-function renderAssistantHeader(message: AssistantMessage, field: string): Segment[] {
-  const segments: Segment[] = [{ text: "assistant" }];
-  if (message.recipient !== undefined) {
-    segments.push({ text: ` to=${headerWord(message.recipient, `${field}.recipient`)}` });
+function routeOfAnswer({ recipient = "assistant", channel = "commentary" }: ToolMessage): Partial<ToolMessage> {
+  return { recipient, channel };
+}
+
+function renderRoute(message: UserMessage | AssistantMessage | ToolMessage, field: string): Segment[] {
+  const { recipient, channel, contentType } = message;
+  const segments: Segment[] = [];
+  if (recipient !== undefined && recipient !== "all") {
+    segments.push({ text: ` to=${headerWord(recipient, `${field}.recipient`)}` });
   }
-  segments.push({ special: "<|channel|>" }, { text: message.channel });
-  if (message.contentType !== undefined) {
-    const name = headerWord(message.contentType.name, `${field}.contentType.name`);
-    if (message.contentType.constrained) segments.push({ text: " " }, { special: "<|constrain|>" }, { text: name });
+  if (channel !== undefined) segments.push({ special: "<|channel|>" }, { text: channel });
+  if (contentType !== undefined) {
+    const name = headerWord(contentType.name, `${field}.contentType.name`);
+    if (contentType.constrained) segments.push({ text: " " }, { special: "<|constrain|>" }, { text: name });
     else segments.push({ text: ` ${name}` });
   }
   return segments;
@@ -102,32 +98,9 @@ function contentOf(message: Message, functionsExist: boolean): string {
   return message.content;
 }
 
-function systemText(message: SystemMessage, functionsExist: boolean): string {
-  const identity = [
-    message.identity ?? DEFAULT_IDENTITY,
-    `Knowledge cutoff: ${message.knowledgeCutoff ?? DEFAULT_KNOWLEDGE_CUTOFF}`,
-    ...(message.currentDate === undefined ? [] : [`Current date: ${message.currentDate}`]),
-  ].join("\n");
-  const reasoning = `Reasoning: ${message.reasoningEffort ?? "medium"}`;
-  const channels = (message.channels ?? CHANNELS).join(", ");
-  const rule = `# Valid channels: ${channels}. Channel must be included for every message.`;
-  const calls = functionsExist ? "\nCalls to these tools must go to the commentary channel: 'functions'." : "";
-  return `${identity}\n\n${reasoning}\n\n${rule}${calls}`;
-}
-
-function isCall(message: AssistantMessage): boolean {
-  return message.recipient !== undefined;
-}
-
-/** Names that calls or answers would carry in a header, and that stand on a line of their own in the prompt. */
-function checkNames(message: DeveloperMessage, field: string): void {
-  for (const [index, { name }] of (message.functions ?? []).entries()) headerWord(name, `${field}.functions[${index}].name`);
-  for (const [index, { name }] of (message.responseFormats ?? []).entries()) {
-    headerWord(name, `${field}.responseFormats[${index}].name`);
-  }
-}
-
-function headerWord(word: string, field: string): string {
-  if (HEADER_WORD.test(word)) return word;
-  throw new HarmonyError(field, "expected 1 to 128 characters of A-Z a-z 0-9 _ . : - that begin with a letter, digit or _");
+/** Functions under another name, and those of a system message, are not what the system message speaks of. */
+function definesFunctions(message: Message): boolean {
+  if (message.role !== "developer") return false;
+  const named = message.tools?.find(({ name }) => name === "functions")?.functions ?? [];
+  return (message.functions?.length ?? 0) + named.length > 0;
 }

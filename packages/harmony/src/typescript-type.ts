@@ -1,3 +1,5 @@
+import { jsonText } from "./json-text.js";
+
 /** A JSON schema, or any part of one. */
 export type JsonSchema = Readonly<Record<string, unknown>>;
 
@@ -102,7 +104,7 @@ function memberType(schema: unknown, indent: string): string {
 function defaultComment(schema: unknown, ofEnum: (value: string) => string): string | undefined {
   if (!has(schema, "default")) return undefined;
   const value = field(schema, "default");
-  if (typeof value !== "string") return `default: ${JSON.stringify(value)}`;
+  if (typeof value !== "string") return `default: ${jsonText(value)}`;
   return `default: ${list(schema, "enum").length > 0 ? ofEnum(value) : `"${value}"`}`;
 }
 

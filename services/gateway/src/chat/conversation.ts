@@ -1,4 +1,11 @@
-import type { DeveloperMessage, FunctionDefinition, Message, ReasoningEffort, ResponseFormat } from "@moiety/harmony";
+import {
+  type DeveloperMessage,
+  type FunctionDefinition,
+  type Message,
+  type ReasoningEffort,
+  type ResponseFormat,
+  withoutPastAnalysis,
+} from "@moiety/harmony";
 import type { ChatMessage } from "../openai/chat-request.js";
 import { invalidField } from "../openai/errors.js";
 
@@ -13,6 +20,7 @@ export interface ConversationOptions {
 
 /**
  * A chat in harmony's terms. Functions and the response format go with the instructions that the chat begins with, if it does.
+ * Thoughts of past turns are left out, as the format asks for, and those of the current one, which led to its calls, are kept.
  * @throws AppError INVALID_ARGUMENT naming a tool message that answers no call.
  */
 export function toConversation(messages: readonly ChatMessage[], options: ConversationOptions): Message[] {
@@ -32,7 +40,7 @@ export function toConversation(messages: readonly ChatMessage[], options: Conver
       throw invalidField(`messages[${index}].tool_call_id`, "expected the id of a tool call in an earlier message");
     conversation.push({ role: "tool", name, content: message.content });
   }
-  return joinInstructions(conversation);
+  return withoutPastAnalysis(joinInstructions(conversation));
 }
 
 function toMessages(message: Exclude<ChatMessage, { role: "tool" }>, callNames: Map<string, string>): Message[] {
