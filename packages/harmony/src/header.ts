@@ -7,7 +7,7 @@ export type Role = "system" | "developer" | "user" | "assistant" | "tool";
 /** The header of a parsed message, repaired where it was faulty. */
 export interface MessageHeader {
   readonly role: Role;
-  /** The tool's name, or the name that a user carries. */
+  /** The tool's name, the name that a user carries, or the word in a role's place that is none. */
   readonly name?: string;
   /** Whom the message is for, when not for the user: a tool such as `functions.get_weather`, or `assistant`. */
   readonly recipient?: string;
@@ -19,7 +19,7 @@ export interface MessageHeader {
 /** The marker after which header text was read: `<|start|>`, `<|channel|>` or `<|constrain|>`. */
 export type HeaderSection = "role" | "channel" | "constrain";
 
-interface HeaderParts {
+export interface HeaderParts {
   readonly roleWord?: string;
   readonly recipient?: string;
   /** As written: maybe misspelt, maybe unknown. */
@@ -27,10 +27,15 @@ interface HeaderParts {
   readonly contentType?: ContentType;
 }
 
+/**
+ * What is known of the author before the header's text: it is the `assistant`; it is `named` first, after `<|start|>`; or no
+ * `<|start|>` came, so that the text may name one (`guessed`) or be content of the assistant.
+ */
+export type AuthorSource = "assistant" | "named" | "guessed";
+
 /** A header that is being read. */
 export interface HeaderDraft {
-  /** True when the author is known to be the assistant, so that the text need not begin with a role. */
-  readonly authorKnown: boolean;
+  readonly author: AuthorSource;
   readonly section: HeaderSection;
   /** Text of the section so far. */
   readonly text: string;
@@ -53,28 +58,40 @@ export interface SectionReading {
   /** Whether `unread` may still become part of a header when more text comes. */
   readonly plausible: boolean;
   readonly repairs: readonly RepairKind[];
+  /** The repairs within the certain parts. */
+  readonly certainRepairs: readonly RepairKind[];
 }
 
 /** Longest text of one section, in UTF-16 units: what is longer is content whose `<|message|>` is missing. */
 const MAX_SECTION_LENGTH = 256;
 
 const CHANNEL_LIST = CHANNELS.join("|");
+const LETTER = String.raw`[\p{L}\p{N}_]`;
+const WORD_REST = String.raw`[\p{L}\p{M}\p{N}_.:/-]`;
 const PATTERN = {
   space: /\s*/y,
-  recipient: /to=\s*([\w.:/-]{1,128})/y,
-  role: /[\w.:-]{1,64}/y,
+  recipient: new RegExp(`to=\\s*(${LETTER}${WORD_REST}{0,127})`, "uy"),
+  /** A role, up to a recipient that follows without a space. */
+  role: new RegExp(`${LETTER}${WORD_REST}{0,159}?(?=to=|(?!${WORD_REST}).|$)`, "suy"),
   assistantAgain: /assistant(?![\w])/y,
+  /** Words that name an author where no `<|start|>` says that one is named. */
+  guessedRole: /(?:assistant|user|system|developer)(?![\w:])|(?:(?:functions|browser)\.[\w.-]{1,120}|python)(?=\s+to=)/y,
   /** A channel that ends in another part, or in text that cannot belong to it. */
-  channelThenMore: new RegExp(`(?:${CHANNEL_LIST})(?=to=|[^a-z]|$)`, "y"),
+  channelThenMore: new RegExp(`(?:${CHANNEL_LIST})(?=to=|assistant|${CHANNEL_LIST}|json|[^a-z]|$)`, "y"),
   channelWord: /[A-Za-z_-]{1,32}/y,
   bareChannel: new RegExp(`(?:${CHANNEL_LIST})(?![\\w])`, "y"),
   bareRecipient: /(?:(?:functions|browser)\.[\w.-]{1,120}|python)(?!\S)/y,
-  typeWord: /[\w-]{1,32}/y,
+  typeWord: new RegExp(`${LETTER}${WORD_REST}{0,127}`, "uy"),
   knownType: /(?:json|code|text)(?!\S)/y,
+  /** The type of arguments that follow at once. */
+  typeThenJson: /json(?=\s*[{[])/y,
 } as const;
 
 /** Beginnings of header parts that are not yet whole enough for their pattern. */
-const OPENINGS = ["to=", "functions.", "browser.", "python", "json", "code", "text"];
+const OPENINGS = ["to=", "functions.", "browser.", "python", "json", "code", "text", "assistant", ...CHANNELS];
+
+/** Authors that are not tools. */
+export const PLAIN_ROLES = ["system", "developer", "user", "assistant"] as const;
 
 interface Match {
   readonly length: number;
@@ -86,32 +103,31 @@ interface Match {
 /** Reads what a section holds so far. Pure: the same text gives the same reading however it arrived. */
 export function readSection(draft: HeaderDraft): SectionReading {
   const { text } = draft;
-  let reading: Omit<SectionReading, "unread" | "plausible" | "afterCertain"> = {
-    parts: draft.parts,
-    certain: draft.parts,
-    repairs: [],
-  };
+  let parts = draft.parts;
+  let certain = draft.parts;
+  const repairs: RepairKind[] = [];
+  let certainRepairs: readonly RepairKind[] = [];
   let position = skipSpace(text, 0);
   let certainEnd = 0;
   let first = true;
   while (position < text.length) {
-    const match = matchPart(draft, { parts: reading.parts, position, first });
+    const match = matchPart(draft, { parts, position, first });
     if (match === undefined) break;
     position += match.length;
-    const parts = { ...reading.parts, ...match.parts };
-    if (match.certain) certainEnd = position;
-    reading = {
-      parts,
-      certain: match.certain ? parts : reading.certain,
-      repairs: match.repair === undefined ? reading.repairs : [...reading.repairs, match.repair],
-    };
+    parts = { ...parts, ...match.parts };
+    if (match.repair !== undefined) repairs.push(match.repair);
+    if (match.certain) {
+      certain = parts;
+      certainEnd = position;
+      certainRepairs = [...repairs];
+    }
     position = skipSpace(text, position);
     first = false;
   }
   const afterCertain = certainEnd === 0 ? text : text.slice(certainEnd).trimStart();
   const unread = text.slice(position);
   const plausible = text.length <= MAX_SECTION_LENGTH && (unread === "" || mayBecomePart(draft, unread, first));
-  return { ...reading, afterCertain, unread, plausible };
+  return { parts, certain, afterCertain, unread, plausible, repairs, certainRepairs };
 }
 
 interface Place {
@@ -123,30 +139,24 @@ interface Place {
 function matchPart(draft: HeaderDraft, place: Place): Match | undefined {
   const take = (pattern: RegExp) => matchAt(pattern, draft.text, place.position);
   const recipient = take(PATTERN.recipient);
-  if (recipient !== undefined && place.parts.recipient === undefined) {
-    return { length: recipient[0].length, parts: { recipient: recipient[1] ?? "" }, certain: true };
+  if (recipient !== undefined) {
+    const [{ length }, word = ""] = recipient;
+    if (place.parts.recipient === undefined) return { length, parts: { recipient: word }, certain: true };
+    return { length, parts: {}, certain: true, repair: "doubled-part" };
   }
   if (place.first) {
     const lead = matchFirst(draft, take);
-    if (lead !== undefined || draft.section !== "role" || !draft.authorKnown) return lead;
+    if (lead !== undefined || draft.section !== "role" || draft.author === "named") return lead;
   }
-  const channel = draft.section === "role" ? take(PATTERN.bareChannel) : undefined;
-  if (channel !== undefined) {
-    return { length: channel[0].length, parts: { channelWord: channel[0] }, certain: false, repair: "bare-header-part" };
-  }
-  return matchLater(place, take);
+  return matchChannelAgain(draft, place, take) ?? matchLater(place, take);
 }
 
 type Take = (pattern: RegExp) => RegExpExecArray | undefined;
 
 function matchFirst(draft: HeaderDraft, take: Take): Match | undefined {
   switch (draft.section) {
-    case "role": {
-      const word = take(draft.authorKnown ? PATTERN.assistantAgain : PATTERN.role)?.[0];
-      if (word === undefined) return undefined;
-      if (draft.authorKnown) return { length: word.length, parts: {}, certain: false, repair: "doubled-part" };
-      return { length: word.length, parts: { roleWord: word }, certain: isRole(word) };
-    }
+    case "role":
+      return matchRole(draft.author, take);
     case "channel": {
       const word = (take(PATTERN.channelThenMore) ?? take(PATTERN.channelWord))?.[0];
       if (word === undefined) return undefined;
@@ -155,9 +165,37 @@ function matchFirst(draft: HeaderDraft, take: Take): Match | undefined {
     case "constrain": {
       const word = take(PATTERN.typeWord)?.[0];
       if (word === undefined) return undefined;
-      return { length: word.length, parts: { contentType: { name: word, constrained: true } }, certain: true };
+      const match = { length: word.length, parts: { contentType: { name: word, constrained: true } }, certain: true };
+      return draft.parts.contentType?.constrained === false ? { ...match, repair: "doubled-part" } : match;
     }
   }
+}
+
+function matchRole(author: AuthorSource, take: Take): Match | undefined {
+  switch (author) {
+    case "assistant": {
+      const word = take(PATTERN.assistantAgain)?.[0];
+      return word === undefined ? undefined : { length: word.length, parts: {}, certain: false, repair: "doubled-part" };
+    }
+    case "guessed": {
+      const word = take(PATTERN.guessedRole)?.[0];
+      return word === undefined ? undefined : { length: word.length, parts: { roleWord: word }, certain: false };
+    }
+    case "named": {
+      const word = take(PATTERN.role)?.[0];
+      return word === undefined ? undefined : { length: word.length, parts: { roleWord: word }, certain: isRole(word) };
+    }
+  }
+}
+
+/** A channel where no `<|channel|>` says so, or a part that was there before. */
+function matchChannelAgain(draft: HeaderDraft, { parts }: Place, take: Take): Match | undefined {
+  const channel = take(PATTERN.bareChannel)?.[0];
+  if (channel !== undefined && draft.section === "role") {
+    return { length: channel.length, parts: { channelWord: channel }, certain: false, repair: "bare-header-part" };
+  }
+  const again = channel !== undefined && parts.channelWord !== undefined ? channel : take(PATTERN.assistantAgain)?.[0];
+  return again === undefined ? undefined : { length: again.length, parts: {}, certain: false, repair: "doubled-part" };
 }
 
 function matchLater(place: Place, take: Take): Match | undefined {
@@ -166,15 +204,16 @@ function matchLater(place: Place, take: Take): Match | undefined {
     return { length: recipient.length, parts: { recipient }, certain: false, repair: "bare-header-part" };
   }
   if (place.parts.contentType !== undefined) return undefined;
-  const type = take(place.parts.recipient === undefined ? PATTERN.knownType : PATTERN.typeWord)?.[0];
+  const called = place.parts.recipient !== undefined;
+  const typed = called ? take(PATTERN.typeThenJson)?.[0] : undefined;
+  const type = typed ?? take(called ? PATTERN.typeWord : PATTERN.knownType)?.[0];
   if (type === undefined) return undefined;
-  return { length: type.length, parts: { contentType: { name: type, constrained: false } }, certain: false };
+  return { length: type.length, parts: { contentType: { name: type, constrained: false } }, certain: typed !== undefined };
 }
 
 function mayBecomePart(draft: HeaderDraft, unread: string, first: boolean): boolean {
   if (/^to=\s*$/.test(unread)) return true;
-  const openings = draft.section === "role" ? [...OPENINGS, ...CHANNELS] : OPENINGS;
-  const candidates = first && draft.authorKnown ? [...openings, "assistant"] : openings;
+  const candidates = first && draft.author === "guessed" ? [...OPENINGS, ...PLAIN_ROLES] : OPENINGS;
   return candidates.some((candidate) => candidate.startsWith(unread));
 }
 
@@ -187,65 +226,7 @@ function skipSpace(text: string, position: number): number {
   return position + (matchAt(PATTERN.space, text, position)?.[0].length ?? 0);
 }
 
-const PLAIN_ROLES = ["system", "developer", "user", "assistant"] as const;
-
 function isRole(word: string): boolean {
   const [role] = word.split(":");
   return PLAIN_ROLES.some((plain) => plain === role) || word.includes(".") || closest(word, ["assistant"]) !== undefined;
-}
-
-/** Completes a header: repairs spelling, fills in what is missing. */
-export function completeHeader(draft: HeaderDraft, parts: HeaderParts): { header: MessageHeader; repairs: RepairKind[] } {
-  const repairs: RepairKind[] = [];
-  const author = authorOf(draft, parts, repairs);
-  const channel = channelOf(author.role, { ...parts, ...author }, repairs);
-  const header: MessageHeader = {
-    role: author.role,
-    ...(author.name === undefined ? {} : { name: author.name }),
-    ...(parts.recipient === undefined ? {} : { recipient: parts.recipient }),
-    ...(channel === undefined ? {} : { channel }),
-    ...(parts.contentType === undefined ? {} : { contentType: parts.contentType }),
-  };
-  return { header, repairs };
-}
-
-interface Author {
-  readonly role: Role;
-  readonly name?: string;
-  /** The channel of `assistantfinal` and the like. */
-  readonly channelWord?: string;
-}
-
-function authorOf(draft: HeaderDraft, parts: HeaderParts, repairs: RepairKind[]): Author {
-  const word = parts.roleWord;
-  if (word === undefined) {
-    if (!draft.authorKnown) repairs.push("missing-role");
-    return { role: "assistant" };
-  }
-  const [role, ...name] = word.split(":");
-  const plain = PLAIN_ROLES.find((candidate) => candidate === role);
-  if (plain !== undefined) return name.length === 0 ? { role: plain } : { role: plain, name: name.join(":") };
-  const glued = CHANNELS.find((channel) => word === `assistant${channel}`);
-  if (glued !== undefined) {
-    repairs.push("bare-header-part");
-    return { role: "assistant", ...(parts.channelWord === undefined ? { channelWord: glued } : {}) };
-  }
-  if (closest(word, ["assistant"]) !== undefined) {
-    repairs.push("misspelt-role");
-    return { role: "assistant" };
-  }
-  if (word.includes(".") || parts.recipient !== undefined) return { role: "tool", name: word };
-  repairs.push("unknown-role");
-  return { role: "assistant" };
-}
-
-function channelOf(role: Role, parts: HeaderParts, repairs: RepairKind[]): Channel | undefined {
-  const word = parts.channelWord;
-  const channel = word === undefined ? undefined : closest(word, CHANNELS);
-  if (channel !== undefined && channel !== word) repairs.push("misspelt-channel");
-  if (channel !== undefined) return channel;
-  if (word !== undefined) repairs.push("unknown-channel");
-  if (role !== "assistant") return undefined;
-  if (word === undefined) repairs.push("missing-channel");
-  return parts.recipient === undefined ? "final" : "commentary";
 }

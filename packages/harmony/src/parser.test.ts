@@ -168,7 +168,7 @@ describe("HarmonyParser on faulty output", () => {
       "a missing <|start|>",
       "<|channel|>analysis<|message|>Hm<|end|>assistant<|channel|>final<|message|>Hi<|return|>",
       [message("analysis", "Hm"), message("final", "Hi", { end: "return" })],
-      { "missing-start": 1, "doubled-part": 1 },
+      { "missing-start": 1 },
     ],
     [
       "a role glued to its channel",

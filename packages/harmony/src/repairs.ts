@@ -11,6 +11,7 @@ export const REPAIR_KINDS = [
   "misspelt-channel",
   "unknown-role",
   "unknown-channel",
+  "stray-text",
   "stray-token",
   "after-stop",
 ] as const;

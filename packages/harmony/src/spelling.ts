@@ -4,6 +4,12 @@ export function closest<Word extends string>(word: string, candidates: readonly 
   return candidates.find((candidate) => editDistance(lower, candidate) <= Math.min(2, Math.floor((candidate.length - 1) / 2)));
 }
 
+/** The only candidate that begins with a word of at least three letters; undefined if none or several do. */
+export function abbreviated<Word extends string>(word: string, candidates: readonly Word[]): Word | undefined {
+  const [found, ...others] = candidates.filter((candidate) => candidate.startsWith(word.toLowerCase()));
+  return word.length >= 3 && others.length === 0 ? found : undefined;
+}
+
 /** Levenshtein's distance: insertions, deletions and substitutions, each of one UTF-16 unit. */
 function editDistance(left: string, right: string): number {
   let row = Array.from({ length: right.length + 1 }, (_, column) => column);

@@ -1,4 +1,5 @@
-import { completeHeader, type HeaderDraft, type HeaderSection, type MessageHeader, readSection } from "./header.js";
+import { completeHeader } from "./complete-header.js";
+import { type HeaderDraft, type HeaderSection, type MessageHeader, readSection } from "./header.js";
 import type { RepairKind } from "./repairs.js";
 
 /** One token as the parser sees it. `name` may be any special token of the vocabulary. */
@@ -43,8 +44,9 @@ export interface Step {
 }
 
 const BETWEEN: ParserState = { name: "between" };
-const NEW_DRAFT: HeaderDraft = { authorKnown: false, section: "role", text: "", parts: {}, marked: false };
-const ASSISTANT_DRAFT: HeaderDraft = { ...NEW_DRAFT, authorKnown: true };
+const NEW_DRAFT: HeaderDraft = { author: "named", section: "role", text: "", parts: {}, marked: false };
+const ASSISTANT_DRAFT: HeaderDraft = { ...NEW_DRAFT, author: "assistant" };
+const GUESSED_DRAFT: HeaderDraft = { ...NEW_DRAFT, author: "guessed" };
 
 /** Where parsing begins: after a prompt that ends with `<|start|>assistant`, or before a whole conversation. */
 export const INITIAL_STATES = {
@@ -95,7 +97,7 @@ function onText(state: ParserState, text: string): Step {
     case "between": {
       const rest = text.trimStart();
       if (rest === "") return step(state);
-      const opened = textInHeader(ASSISTANT_DRAFT, rest);
+      const opened = textInHeader(GUESSED_DRAFT, rest);
       return step(opened.state, opened.events, ["missing-start", ...opened.repairs]);
     }
   }
@@ -120,7 +122,7 @@ function openContent(draft: HeaderDraft, more: string): Step {
   const content = reading.afterCertain + more;
   const events: HarmonyEvent[] = [{ type: "message-start", header }];
   if (content !== "") events.push(deltaOf(header, content));
-  return step({ name: "content", header }, events, ["missing-message", ...repairs]);
+  return step({ name: "content", header }, events, ["missing-message", ...reading.certainRepairs, ...repairs]);
 }
 
 function specialBetween(state: ParserState, name: string): Step {
@@ -163,8 +165,9 @@ function closeHeader(draft: HeaderDraft): Step {
   const reading = readSection(draft);
   const { header, repairs } = completeHeader(draft, reading.parts);
   const events: HarmonyEvent[] = [{ type: "message-start", header }];
-  if (reading.unread !== "") events.push(deltaOf(header, reading.unread));
-  return step({ name: "content", header }, events, [...reading.repairs, ...repairs]);
+  if (reading.unread === "") return step({ name: "content", header }, events, [...reading.repairs, ...repairs]);
+  events.push(deltaOf(header, reading.unread));
+  return step({ name: "content", header }, events, [...reading.repairs, ...repairs, "stray-text"]);
 }
 
 function enterSection(draft: HeaderDraft, section: HeaderSection, marker: string): Step {
@@ -181,7 +184,7 @@ function endHeader(draft: HeaderDraft, end: MessageEnd): Step {
   const { channelWord, recipient, contentType } = reading.certain;
   const meant = channelWord !== undefined || recipient !== undefined || contentType !== undefined;
   if (!meant && reading.afterCertain.trim() === "") {
-    const untouched = draft.authorKnown && !draft.marked && draft.text === "";
+    const untouched = draft.author === "assistant" && !draft.marked && draft.text === "";
     if (untouched) return step(BETWEEN, [], end === "end" ? ["doubled-part"] : []);
     return step(BETWEEN, [], ["missing-message"]);
   }
