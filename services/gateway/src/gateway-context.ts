@@ -20,6 +20,10 @@ export interface GatewayContext {
   readonly workers: Workers;
   /** The tenant that a request's key belongs to. */
   readonly tenantOf: (request: FastifyRequest) => TenantId;
+  /** Milliseconds since a request came in. */
+  readonly elapsedMs: (request: FastifyRequest) => number;
+  /** API requests that this gateway is answering now. */
+  readonly load: () => number;
 }
 
 /** Aborts when the client is gone before it was answered. */

@@ -9,6 +9,7 @@ import type { GatewayConfig } from "./config.js";
 import type { GatewayContext } from "./gateway-context.js";
 import { createGatewayMetrics } from "./metrics.js";
 import { openServedModel } from "./model/served-model.js";
+import { PROCESSING_HEADER } from "./openai/answer.js";
 import { addOpenAiRoutes, noRoute } from "./openai/endpoints.js";
 import { fromThrown, toOpenAiError } from "./openai/errors.js";
 import { TokenNames } from "./openai/logprobs.js";
@@ -29,7 +30,7 @@ export interface Gateway {
 const REQUEST_ID = /^[A-Za-z0-9._:-]{1,128}$/;
 /** What nginx logs for a client that went away. */
 const CLIENT_CLOSED = 499;
-const isApiPath = (path: string): boolean => /^\/v1([/?]|$)/.test(path);
+const isApiPath = (path: string): boolean => /^\/(v1|tokenize|detokenize)([/?]|$)/.test(path);
 /** By the route that was found as well as by the text: the router decodes what a path spells in percent signs. */
 const isApi = (request: FastifyRequest): boolean => isApiPath(request.routeOptions.url ?? "") || isApiPath(request.url);
 
@@ -77,9 +78,10 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const tenantOf = (request: FastifyRequest): TenantId =>
     tenants.get(request) ?? authenticate(keys, request.headers.authorization);
   const names = new TokenNames(model.tokenizer);
-  const context: GatewayContext = { config, clock, logger, metrics, model, names, producer, workers, tenantOf };
   const traffic = new Traffic();
   const app = createApp(config);
+  const shared = { config, clock, logger, metrics, model, names, producer, workers, tenantOf };
+  const context: GatewayContext = { ...shared, elapsedMs: addStopwatch(app, clock), load: () => traffic.count };
   addErrorHandling(app, logger);
   addTraffic(app, context, traffic);
   app.addHook("onRequest", async (request) => {
@@ -161,6 +163,22 @@ function addErrorHandling(app: FastifyInstance, logger: Logger): void {
   });
 }
 
+/** Times requests, and says in the answers' headers how long they took. */
+function addStopwatch(app: FastifyInstance, clock: Clock): GatewayContext["elapsedMs"] {
+  const startedMs = new WeakMap<FastifyRequest, number>();
+  const elapsedMs = (request: FastifyRequest) => {
+    const nowMs = clock.monotonicMs();
+    return Math.round(nowMs - (startedMs.get(request) ?? nowMs));
+  };
+  app.addHook("onRequest", async (request) => {
+    startedMs.set(request, clock.monotonicMs());
+  });
+  app.addHook("onSend", async (request, reply) => {
+    if (isApi(request)) reply.header(PROCESSING_HEADER, String(elapsedMs(request)));
+  });
+  return elapsedMs;
+}
+
 /** Counts, names and logs requests, and refuses those for which there is no room. */
 function addTraffic(app: FastifyInstance, context: GatewayContext, traffic: Traffic): void {
   const { config, metrics, logger } = context;
@@ -172,13 +190,12 @@ function addTraffic(app: FastifyInstance, context: GatewayContext, traffic: Traf
   };
   // Not onResponse: Fastify calls that only for answers that were sent whole, and clients hang up on streams.
   app.addHook("onRequest", async (request, reply) => {
-    const startedMs = context.clock.monotonicMs();
     reply.raw.once("close", () => {
       const route = request.routeOptions.url ?? "none";
       const status = reply.raw.writableFinished ? reply.raw.statusCode : CLIENT_CLOSED;
       metrics.response({ route, status });
       if (!isApi(request)) return;
-      const durationMs = Math.round(context.clock.monotonicMs() - startedMs);
+      const durationMs = context.elapsedMs(request);
       logger.info({ requestId: request.id, method: request.method, route, status, durationMs }, "answered");
     });
   });

@@ -2,21 +2,35 @@ import type { Clock } from "@moiety/core";
 import { type FunctionDefinition, HarmonyError, type ResponseFormat, renderConversation } from "@moiety/harmony";
 import type { Tokenizer } from "@moiety/model";
 import type { ServedModel } from "../model/served-model.js";
-import type { ChatRequest } from "../openai/chat-request.js";
+import type { ChatPromptFields } from "../openai/chat-request.js";
 import { invalidField } from "../openai/errors.js";
 import { toConversation } from "./conversation.js";
 
-/** The tokens that a chat becomes. @throws AppError INVALID_ARGUMENT naming the field at fault. */
-export async function chatPrompt(body: ChatRequest, model: ServedModel, clock: Clock): Promise<Int32Array> {
-  const { tokenizer } = model;
-  if (!tokenizer) throw invalidField("messages", "this model has no tokenizer: send token ids to /v1/completions");
-  if (model.harmony) return harmonyPrompt(body, tokenizer, clock);
-  if (functionsOf(body).length > 0) throw invalidField("tools", "this model's tokenizer has no markup for calls");
-  if (responseFormatOf(body)) throw invalidField("response_format", "this model's tokenizer has no markup for formats");
-  return tokenizer.encode(plainTemplate(body), { allowSpecial: false });
+export interface ChatPromptOptions {
+  /** Whether the prompt ends where the assistant is to go on. Default true. */
+  readonly openAnswer?: boolean;
 }
 
-async function harmonyPrompt(body: ChatRequest, tokenizer: Tokenizer, clock: Clock): Promise<Int32Array> {
+/** The tokens that a chat becomes. @throws AppError INVALID_ARGUMENT naming the field at fault. */
+export async function chatPrompt(
+  body: ChatPromptFields,
+  model: ServedModel,
+  clock: Clock,
+  { openAnswer = true }: ChatPromptOptions = {},
+): Promise<Int32Array> {
+  const { tokenizer } = model;
+  if (!tokenizer) throw invalidField("messages", "this model has no tokenizer: send token ids to /v1/completions");
+  if (model.harmony) return harmonyPrompt(body, tokenizer, { clock, openAnswer });
+  if (functionsOf(body).length > 0) throw invalidField("tools", "this model's tokenizer has no markup for calls");
+  if (responseFormatOf(body)) throw invalidField("response_format", "this model's tokenizer has no markup for formats");
+  return tokenizer.encode(plainTemplate(body, openAnswer), { allowSpecial: false });
+}
+
+async function harmonyPrompt(
+  body: ChatPromptFields,
+  tokenizer: Tokenizer,
+  { clock, openAnswer }: { readonly clock: Clock; readonly openAnswer: boolean },
+): Promise<Int32Array> {
   const responseFormat = responseFormatOf(body);
   const conversation = toConversation(body.messages, {
     currentDate: new Date(clock.nowMs()).toISOString().slice(0, 10),
@@ -25,14 +39,14 @@ async function harmonyPrompt(body: ChatRequest, tokenizer: Tokenizer, clock: Clo
     ...(responseFormat ? { responseFormat } : {}),
   });
   const tokens: number[] = [];
-  for (const segment of rendered(conversation)) {
+  for (const segment of rendered(conversation, openAnswer)) {
     if ("text" in segment) for (const token of await tokenizer.encode(segment.text, { allowSpecial: false })) tokens.push(token);
     else tokens.push(tokenizer.specialTokens.get(segment.special) ?? 0);
   }
   return Int32Array.from(tokens);
 }
 
-function functionsOf(body: ChatRequest): readonly FunctionDefinition[] {
+function functionsOf(body: ChatPromptFields): readonly FunctionDefinition[] {
   if (body.tool_choice === "none") return [];
   return (body.tools ?? []).map(({ function: { name, description, parameters } }) => ({
     name,
@@ -41,7 +55,7 @@ function functionsOf(body: ChatRequest): readonly FunctionDefinition[] {
   }));
 }
 
-function responseFormatOf({ response_format: format }: ChatRequest): ResponseFormat | undefined {
+function responseFormatOf({ response_format: format }: ChatPromptFields): ResponseFormat | undefined {
   switch (format?.type) {
     case undefined:
     case "text":
@@ -55,9 +69,12 @@ function responseFormatOf({ response_format: format }: ChatRequest): ResponseFor
   }
 }
 
-function rendered(conversation: Parameters<typeof renderConversation>[0]): ReturnType<typeof renderConversation> {
+function rendered(
+  conversation: Parameters<typeof renderConversation>[0],
+  completion: boolean,
+): ReturnType<typeof renderConversation> {
   try {
-    return renderConversation(conversation);
+    return renderConversation(conversation, { completion });
   } catch (error) {
     if (error instanceof HarmonyError) throw invalidField("messages", error.message);
     throw error;
@@ -65,7 +82,7 @@ function rendered(conversation: Parameters<typeof renderConversation>[0]): Retur
 }
 
 /** For checkpoints whose tokenizer has no markup: each message after its role. */
-function plainTemplate(body: ChatRequest): string {
+function plainTemplate(body: ChatPromptFields, openAnswer: boolean): string {
   const lines = body.messages.map((message) => `${message.role}: ${message.content ?? ""}\n\n`);
-  return `${lines.join("")}assistant:`;
+  return `${lines.join("")}${openAnswer ? "assistant:" : ""}`;
 }

@@ -1,4 +1,4 @@
-import { readFile, stat } from "node:fs/promises";
+import { readFile, realpath, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { AppError } from "@moiety/core";
 import { SPECIAL_TOKENS, STOP_TOKENS } from "@moiety/harmony";
@@ -11,6 +11,8 @@ export interface ServedModel {
   readonly config: ModelConfig;
   /** What attention workers must name as theirs. Absent: the folder holds no weights to tell it by. */
   readonly fingerprint?: string;
+  /** Which edition of the weights it is, where that is known. */
+  readonly revision?: string;
   /** Absent: the checkpoint has none, and is served by token ids alone. */
   readonly tokenizer?: Tokenizer;
   /** Whether the tokenizer has harmony's markup, so that chats are rendered in it. */
@@ -60,6 +62,11 @@ async function fingerprintOf(root: string): Promise<string | undefined> {
   );
 }
 
+/** A cache of the Hugging Face hub names each folder by the commit that it holds. */
+async function revisionOf(root: string): Promise<string | undefined> {
+  return /[\\/]snapshots[\\/]([0-9a-f]{40})(?:[\\/]|$)/.exec(await realpath(root))?.[1];
+}
+
 /**
  * Reads config.json and, where there are any, tokenizer.json and the heads of the weights.
  * @throws AppError NOT_FOUND or INVALID_ARGUMENT.
@@ -77,7 +84,12 @@ export async function openServedModel(directory: string, name: string | undefine
   const created = (await stat(configFile)).mtimeMs;
   const fingerprint = await fingerprintOf(root);
   const described = describeModel({ name: name ?? basename(root), createdAtS: Math.floor(created / 1_000), config, tokenizer });
-  return fingerprint === undefined ? described : { ...described, fingerprint };
+  const revision = await revisionOf(root);
+  return {
+    ...described,
+    ...(fingerprint === undefined ? {} : { fingerprint }),
+    ...(revision === undefined ? {} : { revision }),
+  };
 }
 
 function describeModel(parts: {

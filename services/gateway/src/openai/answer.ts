@@ -8,6 +8,9 @@ import { SseStream } from "../sse/sse-stream.js";
 import { toOpenAiError } from "./errors.js";
 import { type Usage, usageOf } from "./usage.js";
 
+/** Milliseconds until the answer began, or, of one that is not a stream, was all there. */
+export const PROCESSING_HEADER = "openai-processing-ms";
+
 /** How one endpoint spells its answers. */
 export interface AnswerShape {
   readonly whole: (choices: readonly WholeChoice[], usage: Usage) => object | Promise<object>;
@@ -46,6 +49,7 @@ export async function answer(options: AnswerOptions): Promise<unknown> {
 
 async function stream(options: AnswerOptions, generation: Generation): Promise<void> {
   const { context, reply, plans, shape } = options;
+  reply.header(PROCESSING_HEADER, String(context.elapsedMs(reply.request)));
   reply.hijack();
   const headers = Object.fromEntries(Object.entries(reply.getHeaders()).map(([name, value]) => [name, String(value)]));
   const sse = new SseStream(reply.raw, {

@@ -10,7 +10,7 @@ import { answer } from "./answer.js";
 import { type ChatRequest, chatRequestSchema } from "./chat-request.js";
 import { ChatChunks, type ChatShape, chatResponse } from "./chat-response.js";
 import { checkChoices } from "./completions.js";
-import { checkModel } from "./models.js";
+import { checkModel, signatureOf } from "./models.js";
 import { parseBody } from "./request-fields.js";
 
 /** `POST /v1/chat/completions`. */
@@ -38,6 +38,7 @@ export async function createChatCompletion(
     id,
     createdAtS: Math.floor(context.clock.nowMs() / 1_000),
     model: model.name,
+    signature: signatureOf(model, body),
     names: context.names,
     topLogprobs: body.logprobs ? (body.top_logprobs ?? 0) : undefined,
     includeReasoning: body.include_reasoning !== false,

@@ -1,5 +1,6 @@
 import { z } from "zod";
-import { generationFields } from "./request-fields.js";
+import { refusedChatFields } from "./refused-fields.js";
+import { checkTogether, generationFields } from "./request-fields.js";
 import { responseFormatSchema, toolFields } from "./tool-fields.js";
 
 const MAX_TEXT = 4_194_304;
@@ -74,20 +75,29 @@ const messageSchema = z.discriminatedUnion(
 
 export type ChatMessage = z.output<typeof messageSchema>;
 
+/** What a chat's prompt is made of. */
+export const chatPromptFields = {
+  messages: z.array(messageSchema).min(1, "expected at least one message").max(16_384),
+  reasoning_effort: z.enum(["low", "medium", "high"], { error: 'expected "low", "medium" or "high"' }).optional(),
+  ...toolFields,
+  response_format: responseFormatSchema.optional(),
+};
+
+export type ChatPromptFields = z.output<z.ZodObject<typeof chatPromptFields>>;
+
 export const chatRequestSchema = z
   .object({
     ...generationFields,
-    messages: z.array(messageSchema).min(1, "expected at least one message").max(16_384),
+    ...chatPromptFields,
+    ...refusedChatFields,
     max_tokens: z.number().int().min(1).max(0x7fffffff).optional(),
     max_completion_tokens: z.number().int().min(1).max(0x7fffffff).optional(),
     logprobs: z.boolean().optional(),
     top_logprobs: z.number().int().min(0).max(20).optional(),
-    reasoning_effort: z.enum(["low", "medium", "high"], { error: 'expected "low", "medium" or "high"' }).optional(),
     include_reasoning: z.boolean().optional(),
-    ...toolFields,
-    response_format: responseFormatSchema.optional(),
   })
   .superRefine((body, context) => {
+    checkTogether(body, context);
     const refuse = (path: string, message: string) => context.addIssue({ code: "custom", path: [path], message });
     if (body.top_logprobs !== undefined && !body.logprobs) refuse("top_logprobs", "expected logprobs to be true as well");
   });

@@ -2,12 +2,14 @@ import { createHash } from "node:crypto";
 import type { ChoiceEnd, ChoiceEvent, WholeChoice } from "../generation/choice.js";
 import type { CallDelta, ChoiceDelta, ContentToken } from "../generation/choice-assembler.js";
 import { type ChatLogprobs, chatLogprobs, type TokenNames } from "./logprobs.js";
+import type { Signature } from "./models.js";
 import type { Usage } from "./usage.js";
 
 export interface ChatShape {
   readonly id: string;
   readonly createdAtS: number;
   readonly model: string;
+  readonly signature?: Signature;
   readonly names: TokenNames;
   /** How many alternatives go with each token; absent: no log-probabilities. */
   readonly topLogprobs: number | undefined;
@@ -15,7 +17,13 @@ export interface ChatShape {
   readonly returnTokenIds: boolean;
 }
 
-const envelope = (shape: ChatShape, object: string) => ({ id: shape.id, object, created: shape.createdAtS, model: shape.model });
+const envelope = (shape: ChatShape, object: string) => ({
+  id: shape.id,
+  object,
+  created: shape.createdAtS,
+  model: shape.model,
+  ...shape.signature,
+});
 
 /** Both names that clients know the thoughts by. */
 function reasoningFields(shape: ChatShape, reasoning: string): { reasoning?: string; reasoning_content?: string } {

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { invalidField } from "./errors.js";
-import { generationFields, tokenIdSchema } from "./request-fields.js";
+import { checkTogether, generationFields, tokenIdSchema } from "./request-fields.js";
 
 const text = z.string().max(4_194_304);
 const tokens = z.array(tokenIdSchema).min(1);
@@ -21,6 +21,7 @@ export const completionRequestSchema = z
     suffix: z.string().optional(),
   })
   .superRefine((body, context) => {
+    checkTogether(body, context);
     if (body.suffix) context.addIssue({ code: "custom", path: ["suffix"], message: "this model cannot fill in the middle" });
     if (body.best_of !== undefined && body.best_of !== (body.n ?? 1)) {
       context.addIssue({ code: "custom", path: ["best_of"], message: "only best_of equal to n is supported" });

@@ -2,12 +2,14 @@ import type { LoggedToken } from "@moiety/queue";
 import type { ChoiceEnd, ChoiceEvent, WholeChoice } from "../generation/choice.js";
 import type { ContentToken } from "../generation/choice-assembler.js";
 import { type CompletionLogprobs, completionLogprobs, type TokenNames } from "./logprobs.js";
+import type { Signature } from "./models.js";
 import type { Usage } from "./usage.js";
 
 export interface CompletionShape {
   readonly id: string;
   readonly createdAtS: number;
   readonly model: string;
+  readonly signature?: Signature;
   readonly names: TokenNames;
   /** How many alternatives go with each token; absent: no log-probabilities. */
   readonly topLogprobs: number | undefined;
@@ -58,6 +60,7 @@ const envelope = (shape: CompletionShape) => ({
   object: "text_completion" as const,
   created: shape.createdAtS,
   model: shape.model,
+  ...shape.signature,
 });
 
 export async function completionResponse(shape: CompletionShape, choices: readonly WholeChoice[], usage: Usage): Promise<object> {

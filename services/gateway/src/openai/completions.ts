@@ -16,7 +16,7 @@ import {
 } from "./completion-request.js";
 import { CompletionChunks, type CompletionShape, completionResponse, type Echo } from "./completion-response.js";
 import { invalidField } from "./errors.js";
-import { checkModel } from "./models.js";
+import { checkModel, signatureOf } from "./models.js";
 import { parseBody } from "./request-fields.js";
 
 /** As OpenAI's API has it. */
@@ -121,6 +121,7 @@ function shapeOf(
     id: request.id,
     createdAtS: Math.floor(context.clock.nowMs() / 1_000),
     model: model.name,
+    signature: signatureOf(model, body),
     names,
     topLogprobs: body.logprobs,
     returnTokenIds: body.return_token_ids === true || model.tokenizer === undefined,

@@ -1,5 +1,6 @@
 import { AppError } from "@moiety/core";
 import type { ServedModel } from "../model/served-model.js";
+import type { GenerationFields } from "./request-fields.js";
 
 /** One model as `/v1/models` shows it. */
 export function describeForApi(model: ServedModel, contextTokens: number): object {
@@ -9,6 +10,21 @@ export function describeForApi(model: ServedModel, contextTokens: number): objec
     created: model.createdAtS,
     owned_by: "moiety",
     max_model_len: contextTokens,
+    ...(model.revision === undefined ? {} : { revision: model.revision }),
+    ...(model.fingerprint === undefined ? {} : { checksum: `sha256:${model.fingerprint}` }),
+  };
+}
+
+/** Says what answered: the weights, and the one tier that there is to whoever asked for a tier. */
+export interface Signature {
+  readonly system_fingerprint?: string;
+  readonly service_tier?: "default";
+}
+
+export function signatureOf(model: ServedModel, fields: Pick<GenerationFields, "service_tier">): Signature {
+  return {
+    ...(model.fingerprint === undefined ? {} : { system_fingerprint: `fp_${model.fingerprint.slice(0, 16)}` }),
+    ...(fields.service_tier === undefined ? {} : { service_tier: "default" }),
   };
 }
 

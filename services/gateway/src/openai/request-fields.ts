@@ -1,10 +1,13 @@
 import { AppError } from "@moiety/core";
 import { z } from "zod";
 import { invalidField } from "./errors.js";
+import { refusedGenerationFields } from "./refused-fields.js";
 
 const STOP_STRINGS = 4;
 const MAX_STOP_LENGTH = 1_024;
 const MAX_ID = 0x7fffffff;
+const METADATA_PAIRS = 16;
+const TIERS = ["auto", "default", "flex", "scale", "priority"] as const;
 
 export const tokenIdSchema = z.number().int().min(0).max(MAX_ID);
 
@@ -20,6 +23,11 @@ const seedSchema = z
   .max(2 ** 64);
 
 const logitBiasSchema = z.record(z.string().regex(/^\d{1,10}$/, "expected token ids as keys"), z.number().min(-100).max(100));
+
+/** As OpenAI's API bounds it. Nothing is stored yet, so that it is only checked. */
+const metadataSchema = z
+  .record(z.string().max(64), z.string().max(512))
+  .refine((pairs) => Object.keys(pairs).length <= METADATA_PAIRS, `expected at most ${METADATA_PAIRS} pairs`);
 
 /** Fields that `/v1/chat/completions` and `/v1/completions` share. Whatever is not named is ignored. */
 export const generationFields = {
@@ -41,13 +49,26 @@ export const generationFields = {
   min_tokens: z.number().int().min(0).max(MAX_ID).optional(),
   ignore_eos: z.boolean().optional(),
   priority: z.number().int().min(-1_000).max(1_000).optional(),
+  /** There is one tier: any is served, and the answer says `default`. */
+  service_tier: z.enum(TIERS, { error: `expected one of ${TIERS.join(", ")}` }).optional(),
   user: z.string().max(1_024).optional(),
-  metadata: z.record(z.string().max(64), z.string().max(512)).optional(),
+  safety_identifier: z.string().max(1_024).optional(),
+  prompt_cache_key: z.string().max(1_024).optional(),
+  metadata: metadataSchema.optional(),
+  store: z.boolean().optional(),
   cache_salt: z.string().min(1).max(256).optional(),
   return_token_ids: z.boolean().optional(),
+  ...refusedGenerationFields,
 };
 
 export type GenerationFields = z.output<z.ZodObject<typeof generationFields>>;
+
+/** What no field can be faulted for by itself. */
+export function checkTogether(body: GenerationFields, context: z.RefinementCtx): void {
+  if (body.stream_options !== undefined && body.stream !== true) {
+    context.addIssue({ code: "custom", path: ["stream_options"], message: "expected stream to be true as well" });
+  }
+}
 
 /** OpenAI's clients send null for "not given". */
 function withoutNulls(body: object): Record<string, unknown> {
