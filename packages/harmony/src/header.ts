@@ -72,16 +72,16 @@ const PATTERN = {
   space: /\s*/y,
   recipient: new RegExp(`to=\\s*(${LETTER}${WORD_REST}{0,127})`, "uy"),
   /** A role, up to a recipient that follows without a space. */
-  role: new RegExp(`${LETTER}${WORD_REST}{0,159}?(?=to=|(?!${WORD_REST}).|$)`, "suy"),
+  role: new RegExp(`(?!to=)${LETTER}${WORD_REST}{0,159}?(?=to=|(?!${WORD_REST}).|$)`, "suy"),
   assistantAgain: /assistant(?![\w])/y,
   /** Words that name an author where no `<|start|>` says that one is named. */
   guessedRole: /(?:assistant|user|system|developer)(?![\w:])|(?:(?:functions|browser)\.[\w.-]{1,120}|python)(?=\s+to=)/y,
   /** A channel that ends in another part, or in text that cannot belong to it. */
   channelThenMore: new RegExp(`(?:${CHANNEL_LIST})(?=to=|assistant|${CHANNEL_LIST}|json|[^a-z]|$)`, "y"),
-  channelWord: /[A-Za-z_-]{1,32}/y,
+  channelWord: /(?!to=)[A-Za-z_-]{1,32}/y,
   bareChannel: new RegExp(`(?:${CHANNEL_LIST})(?![\\w])`, "y"),
   bareRecipient: /(?:(?:functions|browser)\.[\w.-]{1,120}|python)(?!\S)/y,
-  typeWord: new RegExp(`${LETTER}${WORD_REST}{0,127}`, "uy"),
+  typeWord: new RegExp(`(?!to=)${LETTER}${WORD_REST}{0,127}`, "uy"),
   knownType: /(?:json|code|text)(?!\S)/y,
   /** The type of arguments that follow at once. */
   typeThenJson: /json(?=\s*[{[])/y,
@@ -191,10 +191,10 @@ function matchRole(author: AuthorSource, take: Take): Match | undefined {
 /** A channel where no `<|channel|>` says so, or a part that was there before. */
 function matchChannelAgain(draft: HeaderDraft, { parts }: Place, take: Take): Match | undefined {
   const channel = take(PATTERN.bareChannel)?.[0];
-  if (channel !== undefined && draft.section === "role") {
+  if (channel !== undefined && (draft.section === "role" || parts.channelWord === undefined)) {
     return { length: channel.length, parts: { channelWord: channel }, certain: false, repair: "bare-header-part" };
   }
-  const again = channel !== undefined && parts.channelWord !== undefined ? channel : take(PATTERN.assistantAgain)?.[0];
+  const again = channel ?? take(PATTERN.assistantAgain)?.[0];
   return again === undefined ? undefined : { length: again.length, parts: {}, certain: false, repair: "doubled-part" };
 }
 

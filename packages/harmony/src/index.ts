@@ -1,3 +1,4 @@
+export { asMessage } from "./as-message.js";
 export * from "./builtin-tools.js";
 export { HarmonyError } from "./harmony-error.js";
 export type { MessageHeader, Role } from "./header.js";

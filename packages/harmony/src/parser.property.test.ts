@@ -1,9 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { asMessage } from "./as-message.js";
 import { CHANNELS, type Message } from "./message.js";
 import { HarmonyParser, parseMessages } from "./parser.js";
 import { renderConversation } from "./render.js";
 import { SPECIAL_TOKENS } from "./special-tokens.js";
+import { TokenReader } from "./tokens.js";
 import type { HarmonyEvent, ParserInput } from "./transition.js";
 
 const headerWords = [
@@ -18,6 +20,13 @@ const headerWords = [
   "Hello 🙂 there",
   "{",
   "functions.g",
+  "functions.f to=assistant",
+  "to=functions.größe",
+  "comment",
+  "analysisanalysis",
+  "json",
+  " user",
+  "assistantto=python",
 ];
 const text = fc.oneof(fc.constantFrom(...headerWords), fc.string({ unit: "grapheme", maxLength: 8 }));
 const input: fc.Arbitrary<ParserInput> = fc.oneof(
@@ -109,6 +118,33 @@ describe("HarmonyParser on any sequence of tokens", () => {
     );
   });
 
+  it("brings the same about however bytes are cut into tokens, UTF-8 or not", () => {
+    const names = [...SPECIAL_TOKENS, "<|endoftext|>"];
+    const pieces = fc.array(
+      fc.oneof(
+        text.map((part) => new TextEncoder().encode(part)),
+        fc.uint8Array({ maxLength: 6 }),
+        fc.nat(names.length - 1),
+      ),
+    );
+    const eventsOf = (given: readonly (Uint8Array | number)[]) => {
+      const reader = new TokenReader({
+        specialTokenName: (token) => names.find((_, index) => given[token] === index),
+        tokenBytes: (token) => (given[token] instanceof Uint8Array ? given[token] : new Uint8Array()),
+      });
+      return run([...given.flatMap((_, token) => reader.read(token)), ...reader.end()], "completion");
+    };
+    fc.assert(
+      fc.property(pieces, (given) => {
+        const cut = given.flatMap((piece): (Uint8Array | number)[] =>
+          typeof piece === "number" ? [piece] : Array.from(piece, (byte) => Uint8Array.of(byte)),
+        );
+        expect(eventsOf(cut)).toEqual(eventsOf(given));
+      }),
+      { numRuns: 1_000 },
+    );
+  });
+
   it("loses no content: text after <|message|> is delivered to the letter", () => {
     const content = fc.array(fc.string({ unit: "grapheme", minLength: 1 }), { maxLength: 8 });
     fc.assert(
@@ -127,12 +163,21 @@ describe("HarmonyParser on any sequence of tokens", () => {
 });
 
 describe("HarmonyParser on what renderConversation wrote", () => {
-  const word = fc.stringMatching(/^[a-z][a-z0-9_]{0,8}$/);
+  const word = fc.stringMatching(/^[a-zß語][a-z0-9_ü語/-]{0,8}$/);
   const content = fc.string({ unit: "grapheme" });
   const tool = word.map((name) => `functions.${name}`);
   const message: fc.Arbitrary<Message> = fc.oneof(
     fc.record({ role: fc.constant("user" as const), name: word, content }),
-    fc.record({ role: fc.constant("tool" as const), name: tool, content }),
+    fc.record(
+      {
+        role: fc.constant("tool" as const),
+        name: tool,
+        recipient: fc.constantFrom("assistant", "user"),
+        channel: fc.constantFrom(...CHANNELS),
+        content,
+      },
+      { requiredKeys: ["role", "name", "content"] },
+    ),
     fc.record({ role: fc.constant("assistant" as const), channel: fc.constantFrom(...CHANNELS), content }),
     fc.record({
       role: fc.constant("assistant" as const),
@@ -153,7 +198,9 @@ describe("HarmonyParser on what renderConversation wrote", () => {
           );
           const header = one.role === "tool" ? { recipient: "assistant", channel: "commentary" } : {};
           const isCall = one.role === "assistant" && one.recipient !== undefined;
-          expect(parseMessages(given, { from: "conversation" })).toEqual([{ ...one, ...header, end: isCall ? "call" : "end" }]);
+          const parsed = parseMessages(given, { from: "conversation" });
+          expect(parsed).toEqual([{ ...header, ...one, end: isCall ? "call" : "end" }]);
+          expect(parsed.map(asMessage)).toEqual([{ ...header, ...one }]);
         }
       }),
       { numRuns: 500 },

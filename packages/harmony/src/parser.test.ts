@@ -96,6 +96,8 @@ describe("HarmonyParser on well-formed output", () => {
   });
 });
 
+const call = (recipient: string): Partial<ParsedMessage> => ({ recipient, end: "call" });
+
 describe("HarmonyParser on faulty output", () => {
   it.each<[string, string, object[], object]>([
     [
@@ -205,6 +207,118 @@ describe("HarmonyParser on faulty output", () => {
       "<|channel|>commentary to=functions.now<|call|>",
       [message("commentary", "", { recipient: "functions.now", end: "call" })],
       { "missing-message": 1 },
+    ],
+    [
+      "a channel begun twice",
+      "<|channel|>analysis<|channel|>final<|message|>Hi<|end|>",
+      [message("final", "Hi")],
+      { "doubled-part": 1 },
+    ],
+    [
+      "a channel written twice",
+      "<|channel|>analysisanalysis<|message|>Hm<|end|>",
+      [message("analysis", "Hm")],
+      { "doubled-part": 1 },
+    ],
+    [
+      "an abbreviated channel",
+      "<|channel|>comment<|message|>Hi<|end|>",
+      [message("commentary", "Hi")],
+      { "misspelt-channel": 1 },
+    ],
+    [
+      "a recipient in both places",
+      "assistant to=functions.f<|channel|>commentary to=functions.f <|constrain|>json<|message|>{}<|call|>",
+      [message("commentary", "{}", { ...call("functions.f"), contentType: { name: "json", constrained: true } })],
+      { "doubled-part": 2 },
+    ],
+    [
+      "a recipient glued to the role",
+      "<|end|><|start|>assistantto=functions.f<|channel|>commentary<|message|>{}<|call|>",
+      [message("commentary", "{}", call("functions.f"))],
+      { "doubled-part": 1 },
+    ],
+    [
+      "a recipient before the channel's name",
+      "<|channel|>to=functions.f commentary<|message|>{}<|call|>",
+      [message("commentary", "{}", call("functions.f"))],
+      { "bare-header-part": 1 },
+    ],
+    [
+      "a recipient in the place of the role",
+      "<|end|><|start|>to=functions.f<|channel|>commentary<|message|>{}<|call|>",
+      [message("commentary", "{}", call("functions.f"))],
+      { "doubled-part": 1, "missing-role": 1 },
+    ],
+    [
+      "a call on analysis, with a missing constraint",
+      "<|channel|>analysis to=functions.größe code<|message|>{}<|call|>",
+      [message("analysis", "{}", { ...call("functions.größe"), contentType: { name: "code", constrained: false } })],
+      {},
+    ],
+    [
+      "a missing constraint and <|message|>",
+      '<|channel|>commentary to=functions.f json {"a":1}<|call|>',
+      [message("commentary", '{"a":1}', { ...call("functions.f"), contentType: { name: "json", constrained: false } })],
+      { "missing-message": 1 },
+    ],
+    [
+      "a doubled constraint",
+      "<|channel|>commentary to=functions.f <|constrain|>json<|constrain|>json<|message|>{}<|call|>",
+      [message("commentary", "{}", { ...call("functions.f"), contentType: { name: "json", constrained: true } })],
+      { "doubled-part": 1 },
+    ],
+    [
+      "a type and its constraint",
+      "<|channel|>commentary to=functions.f json<|constrain|>json<|message|>{}<|call|>",
+      [message("commentary", "{}", { ...call("functions.f"), contentType: { name: "json", constrained: true } })],
+      { "doubled-part": 1 },
+    ],
+    [
+      "text before the first <|channel|>",
+      "Sure.<|channel|>final<|message|>Hi<|return|>",
+      [message("final", "Sure.", { end: "cut" }), message("final", "Hi", { end: "return" })],
+      { "missing-message": 1, "missing-channel": 1, "missing-end": 1, "missing-start": 1 },
+    ],
+    [
+      "special tokens inside content",
+      "<|channel|>final<|message|>H<|constrain|>e<|message|>l<|endofprompt|>lo<|end|>",
+      [message("final", "Hello")],
+      { "stray-token": 2, "doubled-part": 1 },
+    ],
+    ["part of a word in a header", "<|channel|>final t<|message|>Hi<|end|>", [message("final", "tHi")], { "stray-text": 1 }],
+    [
+      "an unknown role",
+      "<|end|><|start|>Hello<|channel|>final<|message|>Hi<|end|>",
+      [message("final", "Hi", { name: "Hello" })],
+      { "doubled-part": 1, "unknown-role": 1 },
+    ],
+    [
+      "no role after <|start|>",
+      "<|end|><|start|><|channel|>final<|message|>Hi<|end|>",
+      [message("final", "Hi")],
+      { "doubled-part": 1, "missing-role": 1 },
+    ],
+    [
+      "a tool's answer without <|start|>",
+      "<|channel|>commentary to=functions.f<|message|>{}<|end|>functions.f to=assistant<|channel|>commentary<|message|>ok<|end|>",
+      [
+        message("commentary", "{}", { recipient: "functions.f" }),
+        message("commentary", "ok", { role: "tool", name: "functions.f", recipient: "assistant" }),
+      ],
+      { "missing-start": 1 },
+    ],
+    [
+      "another author without <|start|>",
+      "<|channel|>final<|message|>Hi<|end|>user<|message|>And?<|end|>",
+      [message("final", "Hi"), { role: "user", content: "And?", end: "end" }],
+      { "missing-start": 1 },
+    ],
+    [
+      "a word that could be an author",
+      "<|channel|>final<|message|>Hi<|end|>user friendly<|end|>",
+      [message("final", "Hi"), message("final", "user friendly")],
+      { "missing-start": 1, "missing-message": 1, "missing-channel": 1 },
     ],
   ])("repairs or delivers %s", (_fault, markup, messages, repairs) => {
     const parsed = parse(markup);

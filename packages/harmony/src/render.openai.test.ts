@@ -1,39 +1,11 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { openO200kHarmony } from "../test/o200k-harmony.js";
-import { readRecorded, sha256Of } from "../test/recorded.js";
-import { BROWSER_TOOL, PYTHON_TOOL } from "./builtin-tools.js";
-import type { DeveloperMessage, Message, SystemMessage, ToolNamespace } from "./message.js";
-import { renderConversation, type Segment } from "./render.js";
+import { sha256Of } from "../test/recorded.js";
+import { readConversations, renderRecorded } from "../test/recorded-conversations.js";
+import type { Segment } from "./render.js";
 import { encodeSegments, type SegmentTokenizer } from "./tokens.js";
 
-type RecordedTool = ToolNamespace | { readonly builtin: "browser" | "python" };
-type RecordedMessage =
-  | Exclude<Message, { tools?: unknown }>
-  | WithRecordedTools<SystemMessage>
-  | WithRecordedTools<DeveloperMessage>;
-type WithRecordedTools<Declaring> = Omit<Declaring, "tools"> & { readonly tools?: readonly RecordedTool[] };
-
-interface Case {
-  readonly keepAnalysis: boolean;
-  readonly completion: boolean;
-  readonly messages: readonly RecordedMessage[];
-  readonly tokens: { readonly count: number; readonly sha256: string };
-  readonly rendered?: readonly Segment[];
-}
-
-/** What openai-harmony made of generated conversations; `fixtures/make_rendered.py` records them. */
-const cases = readRecorded<Case>("rendered.jsonl.gz");
-
-const BUILT_IN = { browser: BROWSER_TOOL, python: PYTHON_TOOL };
-
-function rendered({ messages, completion, keepAnalysis }: Case): Segment[] {
-  const typed = messages.map((message): Message => {
-    if (message.role !== "system" && message.role !== "developer") return message;
-    const tools = message.tools?.map((tool) => ("builtin" in tool ? BUILT_IN[tool.builtin] : tool));
-    return { ...message, tools: tools ?? [] };
-  });
-  return renderConversation(typed, { completion, keepAnalysis });
-}
+const cases = readConversations();
 
 /** Which texts were tokenised apart is not recorded. */
 function joined(segments: readonly Segment[]): Segment[] {
@@ -50,7 +22,7 @@ describe("renderConversation beside openai-harmony", () => {
   let vocabulary: SegmentTokenizer;
   beforeAll(() => {
     vocabulary = openO200kHarmony();
-  }, 120_000);
+  }, 600_000);
 
   it("has conversations with every kind of thing to compare", () => {
     const messages = cases.flatMap((entry) => entry.messages);
@@ -69,15 +41,15 @@ describe("renderConversation beside openai-harmony", () => {
     expect(finals.filter(({ length }) => length > 1).length).toBeGreaterThan(300);
   });
 
-  it("renders the text that it does", () => {
+  it("renders the text that it does", { timeout: 600_000 }, () => {
     const withText = cases.filter((entry) => entry.rendered !== undefined);
     expect(withText).toHaveLength(150);
-    for (const entry of withText) expect(joined(rendered(entry))).toEqual(entry.rendered);
+    for (const entry of withText) expect(joined(renderRecorded(entry))).toEqual(entry.rendered);
   });
 
-  it("renders the tokens that it does, with the vocabulary of gpt-oss", { timeout: 240_000 }, () => {
+  it("renders the tokens that it does, with the vocabulary of gpt-oss", { timeout: 600_000 }, () => {
     const differing = cases.flatMap((entry, index) => {
-      const tokens = encodeSegments(rendered(entry), vocabulary);
+      const tokens = encodeSegments(renderRecorded(entry), vocabulary);
       return tokens.length === entry.tokens.count && sha256Of(tokens) === entry.tokens.sha256 ? [] : [index];
     });
     expect(differing).toEqual([]);

@@ -75,6 +75,24 @@ Reasoning: high
     expect(refused({ responseFormats: [wrong] })).toThrow(/^messages\[0\]\.responseFormats\[0\]\.name: /);
   });
 
+  it("refuses two namespaces of one name, and schemas that are too deep or contain themselves", () => {
+    const refused = (message: object) => () => renderConversation([{ role: "developer", ...message }]);
+    const tools = [{ name: "functions", functions: [] }];
+    expect(refused({ functions: [{ name: "f" }], tools })).toThrow(
+      /^messages\[0\]\.tools\[0\]\.name: expected a name that no other/,
+    );
+    let deep: object = {};
+    for (let level = 0; level < 100_000; level++) deep = { items: deep };
+    const circular: Record<string, unknown> = {};
+    Object.assign(circular, { one: circular, other: circular });
+    const tooDeep = /^messages\[0\]\.functions\[0\]\.parameters: expected at most 128 levels/;
+    expect(refused({ functions: [{ name: "f", parameters: deep }] })).toThrow(tooDeep);
+    expect(refused({ functions: [{ name: "f", parameters: circular }] })).toThrow(tooDeep);
+    expect(refused({ responseFormats: [{ name: "f", schema: deep }] })).toThrow(
+      /responseFormats\[0\]\.schema: expected at most 128/,
+    );
+  });
+
   const thoughts: Message = { role: "assistant", channel: "analysis", content: "Simple arithmetic." };
   const answer: Message = { role: "assistant", channel: "final", content: "2 + 2 = 4." };
   const question: Message = { role: "user", content: "What about 9 / 2?" };
