@@ -74,8 +74,10 @@ describe("moiety up", () => {
 
   it("shows a curl line that a shell reads as it was meant", () => {
     const options = { ...clusterOptionsOf({ ...UP_DEFAULTS, host: "0.0.0.0" }, "/models/it's"), modelName: "it's" };
-    const text = welcome({ options, seconds: 1, logDir: "/logs", hasKeys: true });
-    expect(text).toContain("curl -N http://127.0.0.1:8080/v1/completions");
+    const facts = { options, seconds: 1, logDir: "/logs", hasKeys: true };
+    expect(welcome({ ...facts, chats: false })).toContain("curl -N http://127.0.0.1:8080/v1/completions");
+    const text = welcome({ ...facts, chats: true });
+    expect(text).toContain("curl -N http://127.0.0.1:8080/v1/chat/completions");
     expect(text).toContain(`-H "Authorization: Bearer $KEY"`);
     expect(text).toContain(`-d '{"model":"it'\\''s",`);
   });

@@ -62,7 +62,7 @@ async function complete(): Promise<string> {
   const response = await fetch(`${url}/v1/completions`, {
     method: "POST",
     headers: { "content-type": "application/json" },
-    body: JSON.stringify({ model: "default", prompt: "Once upon a time", max_tokens: 8, temperature: 0 }),
+    body: JSON.stringify({ model: "moiety-tiny", prompt: "Once upon a time", max_tokens: 8, temperature: 0 }),
   });
   const body = (await response.json()) as { choices: readonly { text: string }[] };
   expect(response.status).toBe(200);

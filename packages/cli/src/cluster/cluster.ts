@@ -1,4 +1,4 @@
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { AppError, type Clock, systemClock } from "@moiety/core";
 import { backOffMs, countFailures } from "./back-off.js";
@@ -51,6 +51,7 @@ export class Cluster {
     const { plan, dataDir } = this.settings;
     mkdirSync(this.logDir, { recursive: true });
     mkdirSync(join(dataDir, "redis-data"), { recursive: true });
+    for (const each of [...(plan.redis === undefined ? [] : [plan.redis]), ...plan.services]) this.setAsideLog(each);
     try {
       if (plan.redis !== undefined) await this.launchAndWait(plan.redis);
       await Promise.all(plan.services.map((service) => this.launchAndWait(service)));
@@ -160,6 +161,12 @@ export class Cluster {
 
   private logOf(plan: ProcessPlan): string {
     return join(this.logDir, `${plan.name}.log`);
+  }
+
+  /** A run begins with empty logs; those of the run before are kept, as NAME.previous.log. */
+  private setAsideLog(plan: ProcessPlan): void {
+    const log = this.logOf(plan);
+    if (existsSync(log)) renameSync(log, join(this.logDir, `${plan.name}.previous.log`));
   }
 
   private record(): void {

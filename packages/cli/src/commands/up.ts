@@ -1,12 +1,13 @@
+import { existsSync } from "node:fs";
 import { availableParallelism } from "node:os";
-import { basename, resolve } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { AppError } from "@moiety/core";
 import { openCheckpoint } from "@moiety/model";
 import { Command, Option } from "commander";
 import { Cluster } from "../cluster/cluster.js";
 import type { ClusterOptions } from "../cluster/cluster-options.js";
-import { provideDefaultModel } from "../cluster/default-model.js";
+import { DEFAULT_MODEL_FOLDER } from "../cluster/default-model.js";
 import { checkPortIsFree, freePorts } from "../cluster/ports.js";
 import { findRedisServer } from "../cluster/redis-server.js";
 import { endLeftovers } from "../cluster/run-file.js";
@@ -35,7 +36,7 @@ export interface UpFlags {
 
 const EXAMPLES = `
 Examples:
-  $ moiety up                                        a tiny random model on http://127.0.0.1:8080
+  $ moiety up                                        a tiny trained model on http://127.0.0.1:8080
   $ moiety up --model ./gpt-oss-20b --experts 4      a checkpoint, its experts on four workers
   $ moiety up --experts 3 --replicas 2               every expert on two of three workers
   $ moiety up --colocated                            the baseline: experts inside the attention worker
@@ -50,9 +51,7 @@ export function upCommand(run: (flags: UpFlags) => Promise<void> = up): Command 
     .description(
       "Starts Redis, a router, expert workers, attention workers and a gateway as separate processes, and keeps them running.",
     )
-    .addOption(
-      new Option("--model <folder>", "checkpoint to serve; default: a tiny random one, made on first use").env("MOIETY_MODEL"),
-    )
+    .addOption(new Option("--model <folder>", "checkpoint to serve; default: a tiny trained one").env("MOIETY_MODEL"))
     .addOption(new Option("--model-name <name>", "its name in the API; default: the folder's name").env("MOIETY_MODEL_NAME"))
     .addOption(
       new Option("--port <port>", "port of the API").env("MOIETY_PORT").default(8080).argParser(integerBetween(1, 65_535)),
@@ -74,7 +73,11 @@ export function upCommand(run: (flags: UpFlags) => Promise<void> = up): Command 
     )
     .addOption(activationOption())
     .addOption(kernelLevelOption())
-    .addOption(new Option("--data-dir <folder>", "Redis's data, logs and run.json").env("MOIETY_DATA_DIR").default(".moiety"))
+    .addOption(
+      new Option("--data-dir <folder>", "Redis's data, logs of this run and the one before, run.json")
+        .env("MOIETY_DATA_DIR")
+        .default(".moiety"),
+    )
     .addOption(new Option("--redis-url <url>", "a Redis that runs already; default: a private one").env("MOIETY_REDIS_URL"))
     .addHelpText("after", EXAMPLES)
     .action(run);
@@ -112,13 +115,12 @@ async function up(flags: UpFlags): Promise<void> {
   const begunMs = performance.now();
   const tell = (line: string) => console.log(line);
   const dataDir = resolve(flags.dataDir);
-  clusterOptionsOf(flags, flags.model ?? "default");
+  const model = flags.model === undefined ? DEFAULT_MODEL_FOLDER : resolve(flags.model);
+  const options = clusterOptionsOf(flags, model);
   const leftovers = await endLeftovers(dataDir);
   if (leftovers.length > 0) tell(`ended what an earlier cluster left behind: ${leftovers.join(", ")}`);
   await checkPortIsFree(flags.host, flags.port);
-  const model = flags.model === undefined ? await provideDefaultModel(dataDir, tell) : resolve(flags.model);
   await openCheckpoint(model);
-  const options = clusterOptionsOf(flags, model);
   const plan = planCluster(options, await freePorts(portsNeeded(options)));
   const cluster = new Cluster({
     plan,
@@ -142,7 +144,8 @@ async function up(flags: UpFlags): Promise<void> {
   const hasKeys = [process.env["MOIETY_API_KEYS"], process.env["MOIETY_API_KEYS_FILE"]].some(
     (text) => text !== undefined && text !== "",
   );
-  tell(welcome({ options, seconds: (performance.now() - begunMs) / 1000, logDir: cluster.logDir, hasKeys }));
+  const chats = existsSync(join(model, "tokenizer.json"));
+  tell(welcome({ options, seconds: (performance.now() - begunMs) / 1000, logDir: cluster.logDir, hasKeys, chats }));
   await stopped;
 }
 

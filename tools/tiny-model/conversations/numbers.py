@@ -1,0 +1,141 @@
+"""Comparing numbers up to 999, and sorting lists of numbers up to 99."""
+
+from __future__ import annotations
+
+import random
+
+from .arithmetic import number
+from .dialogue import Answer, Thoughts, choose, question
+from .words import Words
+
+_WHICH = (
+    "which [number |one |]is {word}, {a} or {b}",
+    "which [number |one |]is {word}: {a} or {b}",
+    "what is {word}, {a} or {b}",
+    "[compare|please compare] {a} and {b}. which is {word}",
+    "{a} or {b}: which is {word}",
+    "tell me which is {word}: {a} or {b}",
+)
+_WHICH_HELD_OUT = ("of {a} and {b}, which is {word}", "between {a} and {b}, which one is {word}")
+_IS = ("is {a} {word} than {b}", "is it true that {a} is {word} than {b}", "is {a} really {word} than {b}")
+_SORT = (
+    "[sort|order|arrange|please sort|can you sort] [these numbers|the numbers|]: {list}",
+    "[sort|order|arrange|put] {list} [in|into] {direction} order",
+    "[sort|order|arrange] [these numbers|the numbers|] in {direction} order: {list}",
+    "sort {list} from {ends}",
+    "[sort|order|put] these [numbers |]from {ends}: {list}",
+    "what is {list} in {direction} order",
+)
+_SORT_HELD_OUT = ("here are some numbers: {list}. sort them in {direction} order", "give me {list} sorted from {ends}")
+_EXTREME = (
+    "[what is|what's|find|tell me|give me|which is] the {word} [number |]of {list}",
+    "[what is|find|which is] the {word} [number|one] [in|among] {list}",
+    "which of {list} is the {word}",
+)
+
+
+def comparison(rng: random.Random, words: Words) -> Answer:
+    a, b = number(rng), number(rng)
+    if rng.random() < 0.35:
+        b = min(999, max(0, a + rng.randint(-12, 12)))
+    larger = rng.random() < 0.5
+    thoughts = _compare(a, b)
+    if rng.random() < 0.3:
+        word = rng.choice(("larger", "greater", "bigger", "more")) if larger else rng.choice(("smaller", "less"))
+        asked = question(words, choose(words, _IS).format(a=a, b=b, word=word))
+        true = a > b if larger else a < b
+        relation = "is equal to" if a == b else "is larger than" if a > b else "is smaller than"
+        return Answer("comparison", asked, thoughts, f"{'Yes' if true else 'No'}, {a} {relation} {b}.", "Yes" if true else "No")
+    word = rng.choice(("larger", "greater", "bigger", "the larger", "the greater")) if larger else rng.choice(("smaller", "less", "the smaller"))
+    asked = question(words, choose(words, _WHICH, _WHICH_HELD_OUT).format(a=a, b=b, word=word))
+    if a == b:
+        return Answer("comparison", asked, thoughts, "They are equal.", "equal")
+    winner, loser = (max(a, b), min(a, b)) if larger else (min(a, b), max(a, b))
+    return Answer("comparison", asked, thoughts, f"{winner} is {'larger' if larger else 'smaller'} than {loser}.", str(winner))
+
+
+def _compare(a: int, b: int) -> Thoughts:
+    sign = "=" if a == b else ">" if a > b else "<"
+    width = max(len(str(a)), len(str(b)))
+    first, second = f"{a:0{width}}", f"{b:0{width}}"
+    pairs = []
+    for x, y in zip(first, second):
+        pairs.append(f"{x}{'=' if x == y else '>' if x > y else '<'}{y}")
+        if x != y:
+            break
+    why = f"{first} and {second}: {', '.join(pairs)}"
+    return Thoughts(f"{first}{sign}{second}.", f"{why}, so {a}{sign}{b}.", f"Compare digit by digit, from the left. {why}. So {a}{sign}{b}.")
+
+
+def sorting(rng: random.Random, words: Words) -> Answer:
+    values = _values(rng)
+    descending = rng.random() < 0.35
+    directed = rng.random() < 0.8 or descending
+    template = choose(words, _SORT, _SORT_HELD_OUT)
+    while directed != ("{direction}" in template or "{ends}" in template):
+        template = choose(words, _SORT, _SORT_HELD_OUT)
+    direction = rng.choice(("descending", "decreasing") if descending else ("ascending", "increasing"))
+    up = ("smallest to largest", "low to high", "small to large", "least to greatest")
+    down = ("largest to smallest", "high to low", "large to small", "greatest to least")
+    asked = template.format(list=_listed(rng, values), direction=direction, ends=rng.choice(down if descending else up))
+    return sort(values, descending, question(words, asked))
+
+
+def sort(values: list[int], descending: bool, asked: str) -> Answer:
+    ordered = sorted(values, reverse=descending)
+    listed = ", ".join(map(str, ordered))
+    word = "largest" if descending else "smallest"
+    sign = ">=" if descending else "<="
+    return Answer(
+        "sorting",
+        asked,
+        Thoughts(
+            low=f"The {word} first: {_aligned(ordered)}.",
+            medium=f"{_aligned(values)}, the {word} first: {_aligned(ordered)}.",
+            high=f"The numbers are {_aligned(values)}. The {word} first: {_aligned(ordered)}. "
+            f"Check: {sign.join(map(str, ordered))}, {len(ordered)} numbers.",
+        ),
+        listed,
+        listed,
+    )
+
+
+def _aligned(values: list[int]) -> str:
+    """All with as many digits."""
+    width = max(len(str(value)) for value in values)
+    return " ".join(f"{value:0{width}}" for value in values)
+
+
+def extreme(rng: random.Random, words: Words) -> Answer:
+    values = _values(rng)
+    largest = rng.random() < 0.5
+    word = rng.choice(("largest", "biggest", "greatest", "highest") if largest else ("smallest", "lowest", "least"))
+    asked = question(words, choose(words, _EXTREME).format(list=_listed(rng, values), word=word))
+    best, so_far = values[0], [values[0]]
+    for value in values[1:]:
+        best = max(best, value) if largest else min(best, value)
+        so_far.append(best)
+    kind = "largest" if largest else "smallest"
+    return Answer(
+        "largest and smallest",
+        asked,
+        Thoughts(
+            low=f"The {kind}.",
+            medium=f"The {kind} of {_aligned(values)}.",
+            high=f"The {kind} of {_aligned(values)}. So far: {_aligned(so_far)}. It is {best}.",
+        ),
+        f"The {kind} is {best}.",
+        str(best),
+    )
+
+
+def _values(rng: random.Random) -> list[int]:
+    largest = rng.choice((9, 20, 99, 99))
+    return [rng.randint(0, largest) for _ in range(rng.randint(3, 6))]
+
+
+def _listed(rng: random.Random, values: list[int]) -> str:
+    text = [str(value) for value in values]
+    if rng.random() < 0.15:
+        return " ".join(text)
+    return ", ".join(text) if rng.random() < 0.7 else f"{', '.join(text[:-1])} and {text[-1]}"

@@ -1,0 +1,155 @@
+"""Spelling and reversing words, and counting their letters."""
+
+from __future__ import annotations
+
+import random
+import string
+
+from .dialogue import Answer, Thoughts, choose, question
+from .words import Words
+
+_SPELL = (
+    "[spell|please spell|can you spell|spell out|spell the word|how do you spell|how is the word] {word}[| for me| letter by letter]",
+    "how do [you|i] spell [the word |]{word}",
+    "[what are|list|give me] the letters [of|in] [the word |]{word}",
+    "spell [it: |]{word}",
+)
+_SPELL_HELD_OUT = ("show me how {word} is spelled", "write {word} letter by letter")
+_REVERSE = (
+    "[reverse|please reverse|can you reverse|turn around|reverse the word] {word}",
+    "[spell|write|say] [the word |]{word} backwards",
+    "what is {word} [backwards|reversed|spelled backwards]",
+    "reverse [the letters of |]{word}",
+    "{word} backwards",
+)
+_REVERSE_HELD_OUT = ("give me {word} in reverse", "how do you write {word} backwards")
+_COUNT = (
+    "how many [times does|times is] {letter} [appear|occur] in {word}",
+    "how many {letter}[| letters|'s|s] are [there |]in [the word |]{word}",
+    "how many [letters |]{letter} [are|does] [there in|in] {word}",
+    "count the [letter |]{letter}[|s|'s] in {word}",
+    "how often does [the letter |]{letter} [appear|occur] in {word}",
+)
+_COUNT_HELD_OUT = ("tell me how many {letter} you see in {word}", "number of {letter} in {word}")
+_LENGTH = (
+    "how many letters [are in|does|are there in|in] [the word |]{word} [have|]",
+    "how long is [the word |]{word}",
+    "count the letters [of|in] [the word |]{word}",
+    "[what is the length of|length of] {word}",
+)
+
+
+def _word(rng: random.Random, words: Words) -> str:
+    word = words.known() if rng.random() < 0.15 else words.word()
+    return word.capitalize() if rng.random() < 0.04 else word
+
+
+def _quoted(rng: random.Random, text: str) -> str:
+    return rng.choice((text, text, text, f'"{text}"', f"'{text}'", f'"{text}"'))
+
+
+def _numbered(word: str) -> str:
+    """Each letter after its number: to go backwards is then to count down and look up."""
+    return " ".join(f"{place}{letter}" for place, letter in enumerate(word, 1))
+
+
+def spelling(rng: random.Random, words: Words) -> Answer:
+    word = _word(rng, words)
+    return spell(word, question(words, choose(words, _SPELL, _SPELL_HELD_OUT).format(word=_quoted(rng, word))))
+
+
+def reversing(rng: random.Random, words: Words) -> Answer:
+    word = _word(rng, words)
+    return reverse(word, question(words, choose(words, _REVERSE, _REVERSE_HELD_OUT).format(word=_quoted(rng, word))))
+
+
+def counting(rng: random.Random, words: Words) -> Answer:
+    word = _word(rng, words).lower()
+    letter = rng.choice(word) if rng.random() < 0.75 else rng.choice(string.ascii_lowercase)
+    template = choose(words, _COUNT, _COUNT_HELD_OUT)
+    shown = letter if rng.random() < 0.7 else f'"{letter}"'
+    return count(letter, word, question(words, template.format(letter=shown, word=_quoted(rng, word))))
+
+
+def measuring(rng: random.Random, words: Words) -> Answer:
+    word = _word(rng, words)
+    return measure(word, question(words, choose(words, _LENGTH).format(word=_quoted(rng, word))))
+
+
+def spell(word: str, asked: str) -> Answer:
+    spelled = "-".join(word)
+    letters = " ".join(word)
+    return Answer(
+        "spelling",
+        asked,
+        Thoughts(f"{word}.", f"{word}: {letters}.", f"The word is {word}. Its letters: {_numbered(word)}. That makes {len(word)} letters."),
+        spelled,
+        spelled,
+    )
+
+
+def reverse(word: str, asked: str) -> Answer:
+    backwards = word[::-1]
+    return Answer(
+        "reversing",
+        asked,
+        Thoughts(
+            low=f"{_numbered(word)}.",
+            medium=f"{_numbered(word)}, backwards: {_backwards(word)}.",
+            high=f"The word is {word}. Its letters: {_numbered(word)}. From the last to the first: {_backwards(word)}. Together: {backwards}.",
+        ),
+        backwards,
+        backwards,
+    )
+
+
+def _backwards(word: str) -> str:
+    return " ".join(f"{place}{letter}" for place, letter in reversed(list(enumerate(word, 1))))
+
+
+def count(letter: str, word: str, asked: str) -> Answer:
+    seen, steps = 0, []
+    for each in word:
+        seen += each == letter
+        steps.append(f"{each}{seen}")
+    times = f"{seen} time{'' if seen == 1 else 's'}"
+    return Answer(
+        "counting letters",
+        asked,
+        Thoughts(
+            low=f"{' '.join(steps)}.",
+            medium=f"Count {letter} in {word}: {' '.join(steps)}. So {seen}.",
+            high=f"Count {letter} in {word}, letter by letter: {' '.join(steps)}. The word has {len(word)} letters, and {letter} is {seen} of them.",
+        ),
+        f'"{letter}" appears {times}.',
+        str(seen),
+    )
+
+
+def measure(word: str, asked: str) -> Answer:
+    size = f"{len(word)} letters"
+    numbered = _numbered(word)
+    return Answer(
+        "counting letters",
+        asked,
+        Thoughts(f"{numbered}.", f"{word}: {numbered}. So {len(word)}.", f"The word is {word}. Number its letters: {numbered}. The last number is {len(word)}."),
+        f"It has {size}.",
+        str(len(word)),
+    )
+
+
+def goes_on(before: Answer, rng: random.Random, words: Words) -> Answer:
+    """A follow-up on the word that was spelled or reversed."""
+    word = before.value.replace("-", "")
+    if before.task == "reversing":
+        word = word[::-1]
+    kind = rng.randrange(4)
+    if kind == 0 and before.task != "reversing":
+        return reverse(word, question(words, choose(words, ("and backwards", "now backwards", "and reversed", "[and|now] spell it backwards"))))
+    if kind == 0 or kind == 1 and before.task != "spelling":
+        return spell(word, question(words, choose(words, ("[and|now] spell it", "how is [it|that word] spelled", "and letter by letter"))))
+    if kind == 2:
+        return measure(word, question(words, choose(words, ("how many letters does it have", "[and |]how many letters are [that|in it]"))))
+    letter = rng.choice(word.lower())
+    asked = choose(words, ("[and |]how many {letter}[s|] are in it", "how often does {letter} appear in it", "how many {letter}")).format(letter=letter)
+    return count(letter, word.lower(), question(words, asked))
