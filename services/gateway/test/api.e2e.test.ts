@@ -102,7 +102,9 @@ describe("POST /tokenize", () => {
   it("gives the tokens that a chat with the same tools, format and effort is prompted with", async () => {
     const fields = {
       messages,
-      tools: [{ type: "function", function: { name: "add", parameters: { type: "object", properties: { a: { type: "number" } } } } }],
+      tools: [
+        { type: "function", function: { name: "add", parameters: { type: "object", properties: { a: { type: "number" } } } } },
+      ],
       response_format: { type: "json_object" },
       reasoning_effort: "high",
     };
