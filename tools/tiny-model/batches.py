@@ -43,10 +43,15 @@ class _Example:
         return _Example(conversation.task, prompt + vocabulary.encode(harmony.completion(conversation)), len(prompt))
 
 
-def steps(vocabulary: Vocabulary, seed: int, split: Split, size: int, first: int = 0, parts: int = 4) -> Iterator[list[Batch]]:
-    """For each step from `first` on `size` conversations of its own, in `parts` batches of like lengths."""
+def steps(
+    vocabulary: Vocabulary, seed: int, split: Split, size: int, first: int = 0, single_until: float = 0, parts: int = 4
+) -> Iterator[list[Batch]]:
+    """For each step from `first` on `size` conversations of its own, in `parts` batches of like lengths.
+
+    Those before the step `single_until` are single questions: shorter, and from them a model learns soon to copy and to look up.
+    """
     for step in itertools.count(first):
-        source = conversations(f"{seed} {step}", split, vocabulary.words())
+        source = conversations(f"{seed} {step}", split, vocabulary.words(), single=step < single_until)
         examples = [_Example.of(each, vocabulary) for each in itertools.islice(source, size)]
         examples = sorted((each for each in examples if len(each.tokens) <= 512), key=lambda each: len(each.tokens))
         yield [_batch(group) for group in _grouped(examples, parts)]

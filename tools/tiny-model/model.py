@@ -33,7 +33,7 @@ class Shape:
     query_heads: int = 4
     kv_heads: int = 2
     head_dim: int = 32
-    sliding_window: int = 64
+    sliding_window: int = 128
     rope_theta: float = 10_000.0
     rope_factor: float = 8.0
     original_context: int = 512

@@ -33,6 +33,8 @@ class Plan:
     warm_up: int = 100
     decay_from: float = 0.15
     """Share of the steps after which the rates fall to zero, in a straight line."""
+    single_until: float = 0.1
+    """Share of the steps whose conversations are single questions."""
     quantise_from: float = 0.6
     """Share of the steps after which the experts are rounded to MXFP4 on the way forward."""
     clip: float = 1.0
@@ -54,7 +56,7 @@ def train(model: Transformer, vocabulary: Vocabulary, plan: Plan, out: Path) -> 
     all_optimizers = optimizers(model, plan.matrix_rate, plan.embedding_rate, plan.other_rate)
     base_rates = [[group["lr"] for group in each.param_groups] for each in all_optimizers]
     first = _resume(model, all_optimizers, out)
-    source = steps(vocabulary, plan.seed, "train", plan.conversations_per_step, first)
+    source = steps(vocabulary, plan.seed, "train", plan.conversations_per_step, first, plan.single_until * plan.steps)
     started, tokens, losses, loads = time.monotonic(), 0, [], []
     for step in range(first, plan.steps):
         for optimizer, rates in zip(all_optimizers, base_rates):

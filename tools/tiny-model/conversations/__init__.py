@@ -13,33 +13,34 @@ from .schemas import structured
 from .words import Split, Words
 
 TASKS: dict[Task, float] = {
-    arithmetic.addition: 11,
-    arithmetic.subtraction: 13,
-    numbers.comparison: 5,
-    numbers.extreme: 3,
-    numbers.sorting: 10,
-    spelling.spelling: 5,
-    spelling.reversing: 9,
-    spelling.counting: 8,
+    arithmetic.addition: 12,
+    arithmetic.subtraction: 11,
+    numbers.comparison: 7,
+    numbers.extreme: 4,
+    numbers.sorting: 13,
+    spelling.spelling: 4,
+    spelling.reversing: 11,
+    spelling.counting: 7,
     spelling.measuring: 2,
     calendar_terms.calendar: 9,
-    units.conversion: 6,
-    copying.echo: 5,
-    copying.extraction: 9,
-    talk.greeting: 2.5,
-    talk.identity: 2.5,
-    talk.declining: 8,
+    units.conversion: 7,
+    copying.echo: 7,
+    copying.extraction: 12,
+    talk.greeting: 2,
+    talk.identity: 2,
+    talk.declining: 6,
 }
 """Tasks that are answered without a function, and how often each is asked."""
 
 _EFFORTS: tuple[Effort, ...] = ("low", "medium", "medium", "high")
 
 
-def conversations(seed: int | str, split: Split, vocabulary: tuple[str, ...] = ()) -> Iterator[Conversation]:
+def conversations(seed: int | str, split: Split, vocabulary: tuple[str, ...] = (), single: bool = False) -> Iterator[Conversation]:
+    """Of every kind or, with `single`, one plain question each."""
     rng = random.Random(f"{split} {seed}")
     words = Words(rng, split, vocabulary)
     while True:
-        yield conversation(rng, words)
+        yield asking(rng, words, _task(rng), single=True) if single else conversation(rng, words)
 
 
 def conversation(rng: random.Random, words: Words) -> Conversation:
@@ -48,12 +49,12 @@ def conversation(rng: random.Random, words: Words) -> Conversation:
         return calling(rng, words)
     if kind < 0.28:
         return in_json(rng, words)
-    task = rng.choices(list(TASKS), list(TASKS.values()))[0]
-    told = instruction(rng, words) if rng.random() < 0.27 else None
+    task = _task(rng)
+    told = instruction(rng, words) if rng.random() < 0.24 else None
     if told and told.kind == "name" and rng.random() < 0.7:
         task = talk.identity
     tools = []
-    if rng.random() < 0.1:
+    if rng.random() < 0.06:
         tools = [need(rng, words).definition for _ in range(rng.choice((1, 1, 2)))]
     return asking(rng, words, task, told, tuple(tools))
 
@@ -69,10 +70,10 @@ def asking(
 ) -> Conversation:
     """One to four questions, the last by `task` or, with `follow_up`, on the answer before it; with `single`, only that by `task`."""
     answers: list[Answer] = []
-    for _ in range(0 if rng.random() < 0.82 or follow_up or single else rng.choice((1, 1, 2))):
-        answers.append(rng.choices(list(TASKS), list(TASKS.values()))[0](rng, words))
+    for _ in range(0 if rng.random() < 0.9 or follow_up or single else rng.choice((1, 1, 2))):
+        answers.append(_task(rng)(rng, words))
     answers.append(task(rng, words))
-    follow_up = follow_up or (rng.random() < 0.22 and not single)
+    follow_up = follow_up or (rng.random() < 0.18 and not single)
     following = goes_on(answers[-1], rng, words) if follow_up else None
     if following:
         answers.append(following)
@@ -84,6 +85,10 @@ def asking(
         messages.append(Message("final", told.apply(answer) if told else answer.final))
     name = "follow-ups" if following else answers[-1].task
     return Conversation(name, effort, date(rng), tuple(messages), told.text if told else None, tools)
+
+
+def _task(rng: random.Random) -> Task:
+    return rng.choices(list(TASKS), list(TASKS.values()))[0]
 
 
 def goes_on(before: Answer, rng: random.Random, words: Words) -> Answer | None:

@@ -72,14 +72,14 @@ def add(a: int, b: int, asked: str) -> Answer:
         total = x + y + carry
         columns.append(f"{x}+{y}+{carry}={total:02}")
         carry = total // 10
-    aligned = "+".join(_aligned(a, b))
+    steps = f"{'+'.join(_aligned(a, b))}: {', '.join(columns)}"
     return Answer(
         "addition",
         asked,
         Thoughts(
-            low=f"{aligned}, from the ones: {_ones_first(result)}.",
-            medium=f"{aligned}: {', '.join(columns)}. So {result}.",
-            high=f"Add digit by digit, with the carry. {aligned}: {_placed(columns)}. So {result}. Check: {result}-{b}={a}.",
+            low=f"{steps}.",
+            medium=f"Add the digits from the right. {steps}. So {result}.",
+            high=f"The user wants the sum of {a} and {b}. Add the digits from the right, with the carry. {steps}. So {result}. Check: {result}-{b}={a}.",
         ),
         f"{a} + {b} = {result}",
         str(result),
@@ -96,14 +96,14 @@ def subtract(a: int, b: int, asked: str) -> Answer:
         columns.append(f"{x}-{y}-{borrow}={digit + 10 * lent} borrow {lent}")
         borrow = lent
     swapped = f"{'<'.join(_aligned(a, b))}, so -({b}-{a}). " if result < 0 else ""
-    aligned = "-".join(_aligned(larger, smaller))
+    steps = f"{swapped}{'-'.join(_aligned(larger, smaller))}: {', '.join(columns)}"
     return Answer(
         "subtraction",
         asked,
         Thoughts(
-            low=f"{swapped}{aligned}, from the ones: {_ones_first(abs(result))}.",
-            medium=f"{swapped}{aligned}: {', '.join(columns)}. So {result}.",
-            high=f"Subtract digit by digit, with the borrow. {swapped}{aligned}: {_placed(columns)}. So {result}. "
+            low=f"{steps}.",
+            medium=f"Subtract the digits from the right. {steps}. So {result}.",
+            high=f"The user wants {b} taken from {a}. Subtract the digits from the right, with the borrow. {steps}. So {result}. "
             f"Check: {abs(result)}+{smaller}={larger}.",
         ),
         f"{a} - {b} = {result}",
@@ -120,14 +120,6 @@ def _aligned(a: int, b: int) -> tuple[str, str]:
 def _columns(a: int, b: int) -> list[tuple[int, int]]:
     """Digits of both from the ones on."""
     return [(int(x), int(y)) for x, y in zip(*(reversed(each) for each in _aligned(a, b)))]
-
-
-def _placed(columns: list[str]) -> str:
-    return ", ".join(f"{place} {column}" for place, column in zip(("ones", "tens", "hundreds"), columns))
-
-
-def _ones_first(value: int) -> str:
-    return " ".join(reversed(str(value)))
 
 
 _MORE = (

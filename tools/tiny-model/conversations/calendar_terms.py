@@ -59,13 +59,14 @@ def move(names: list[str], start: int, steps: int, asked: str) -> Answer:
     way = "after" if sign > 0 else "before"
     walk = ", ".join(f"{step} {name}" for step, name in enumerate(path, 1)) if path else "no step"
     unit = "days" if names is DAYS else "months"
+    steps = f"{over}{rest} {way} {names[start]}: {walk}"
     return Answer(
         "calendar",
         asked,
         Thoughts(
-            low=f"{over}{names[start]}{'+' if sign > 0 else '-'}{rest}.",
-            medium=f"{over}{rest} {way} {names[start]}: {walk}.",
-            high=f"{n} {unit} {way} {names[start]}. There are {size} in a round. {over}{rest} {way} {names[start]}: {walk}. So {result}.",
+            low=f"{steps}.",
+            medium=f"Go from {unit[:-1]} to {unit[:-1]}. {steps}. So {result}.",
+            high=f"The user wants {n} {unit} {way} {names[start]}. There are {size} in a round. Go from {unit[:-1]} to {unit[:-1]}. {steps}. So {result}.",
         ),
         f"{result}",
         result,

@@ -87,14 +87,14 @@ def extraction(rng: random.Random, words: Words) -> Answer:
     field = rng.choice(list(fields))
     ask = question(words, choose(words, _WHAT, _WHAT_HELD_OUT).format(field=field))
     asked = rng.choice((f"{text}. {ask}", f"{text}\n{ask}", f"{text}\n\n{ask}", f"{ask} {text}", f"{ask}\n{text}", f"Text: {text}. {ask}"))
-    return found(asked, field, fields[field], list(fields))
+    return found(asked, field, fields[field])
 
 
-def found(asked: str, field: str, value: str, fields: list[str]) -> Answer:
+def found(asked: str, field: str, value: str) -> Answer:
     return Answer(
         "extraction",
         asked,
-        Thoughts(f"{field}.", f"{field}: {value}.", f"The fields are {', '.join(fields)}. The user wants {field}. It is {value}."),
+        Thoughts(f"{field}.", f"{field}: {value}.", f"The user wants {field} from the text. The text says {field}: {value}. I answer with that."),
         value,
         value,
     )
@@ -123,4 +123,4 @@ def _from_sentence(rng: random.Random, words: Words) -> Answer:
             ("what", f"What did {who} {base}?", f"{n} {what}"),
         )
     )
-    return found(rng.choice((f"{text} {asked}", f"{text}\n{asked}", f"{asked} {text}")), field, value, ["who", "what", "where", "when"])
+    return found(rng.choice((f"{text} {asked}", f"{text}\n{asked}", f"{asked} {text}")), field, value)

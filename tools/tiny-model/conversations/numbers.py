@@ -63,8 +63,12 @@ def _compare(a: int, b: int) -> Thoughts:
         pairs.append(f"{x}{'=' if x == y else '>' if x > y else '<'}{y}")
         if x != y:
             break
-    why = f"{first} and {second}: {', '.join(pairs)}"
-    return Thoughts(f"{first}{sign}{second}.", f"{why}, so {a}{sign}{b}.", f"Compare digit by digit, from the left. {why}. So {a}{sign}{b}.")
+    why = f"{first} {second}: {', '.join(pairs)}, so {first}{sign}{second}"
+    return Thoughts(
+        f"{why}.",
+        f"Compare the digits from the left. {why}.",
+        f"The user wants {a} and {b} compared. Compare the digits from the left, up to the first that differ. {why}. So {a}{sign}{b}.",
+    )
 
 
 def sorting(rng: random.Random, words: Words) -> Answer:
@@ -86,23 +90,33 @@ def sort(values: list[int], descending: bool, asked: str) -> Answer:
     listed = ", ".join(map(str, ordered))
     word = "largest" if descending else "smallest"
     sign = ">=" if descending else "<="
+    steps = _selection(values, ordered, word)
     return Answer(
         "sorting",
         asked,
         Thoughts(
-            low=f"The {word} first: {_aligned(ordered)}.",
-            medium=f"{_aligned(values)}, the {word} first: {_aligned(ordered)}.",
-            high=f"The numbers are {_aligned(values)}. The {word} first: {_aligned(ordered)}. "
-            f"Check: {sign.join(map(str, ordered))}, {len(ordered)} numbers.",
+            low=f"{steps}.",
+            medium=f"Take the {word} of what is left. {steps}. So {listed}.",
+            high=f"The user wants {len(values)} numbers sorted. Take the {word} of what is left, again and again. {steps}. So {listed}. "
+            f"Check: {sign.join(map(str, ordered))}.",
         ),
         listed,
         listed,
     )
 
 
-def _aligned(values: list[int]) -> str:
-    """All with as many digits."""
+def _selection(values: list[int], ordered: list[int], word: str) -> str:
+    """What is left and the next of it, step by step: selection sort."""
     width = max(len(str(value)) for value in values)
+    left, steps = list(values), []
+    for value in ordered:
+        steps.append(f"{_aligned(left, width)}: {value:0{width}}")
+        left.remove(value)
+    return f"{word} {', '.join(steps)}"
+
+
+def _aligned(values: list[int], width: int) -> str:
+    """All with `width` digits."""
     return " ".join(f"{value:0{width}}" for value in values)
 
 
@@ -111,18 +125,16 @@ def extreme(rng: random.Random, words: Words) -> Answer:
     largest = rng.random() < 0.5
     word = rng.choice(("largest", "biggest", "greatest", "highest") if largest else ("smallest", "lowest", "least"))
     asked = question(words, choose(words, _EXTREME).format(list=_listed(rng, values), word=word))
-    best, so_far = values[0], [values[0]]
-    for value in values[1:]:
-        best = max(best, value) if largest else min(best, value)
-        so_far.append(best)
+    best = max(values) if largest else min(values)
     kind = "largest" if largest else "smallest"
+    step = _selection(values, [best], kind)
     return Answer(
         "largest and smallest",
         asked,
         Thoughts(
-            low=f"The {kind}.",
-            medium=f"The {kind} of {_aligned(values)}.",
-            high=f"The {kind} of {_aligned(values)}. So far: {_aligned(so_far)}. It is {best}.",
+            low=f"{step}.",
+            medium=f"Take the {kind} of them. {step}. So {best}.",
+            high=f"The user wants one of {len(values)} numbers. Take the {kind} of them. {step}. So {best}.",
         ),
         f"The {kind} is {best}.",
         str(best),

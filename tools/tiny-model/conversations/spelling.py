@@ -82,7 +82,7 @@ def spell(word: str, asked: str) -> Answer:
     return Answer(
         "spelling",
         asked,
-        Thoughts(f"{word}.", f"{word}: {letters}.", f"The word is {word}. Its letters: {_numbered(word)}. That makes {len(word)} letters."),
+        Thoughts(f"{word}.", f"The letters of {word}: {letters}.", f"The user wants {word} spelled. Number the letters. {_numbered(word)}. That makes {len(word)} letters."),
         spelled,
         spelled,
     )
@@ -90,13 +90,14 @@ def spell(word: str, asked: str) -> Answer:
 
 def reverse(word: str, asked: str) -> Answer:
     backwards = word[::-1]
+    steps = f"{_numbered(word)}, back: {_backwards(word)}"
     return Answer(
         "reversing",
         asked,
         Thoughts(
-            low=f"{_numbered(word)}.",
-            medium=f"{_numbered(word)}, backwards: {_backwards(word)}.",
-            high=f"The word is {word}. Its letters: {_numbered(word)}. From the last to the first: {_backwards(word)}. Together: {backwards}.",
+            low=f"{steps}.",
+            medium=f"Number the letters, then go back. {steps}. So {backwards}.",
+            high=f"The user wants {word} backwards. Number the letters, then go back from the last to the first. {steps}. Together: {backwards}.",
         ),
         backwards,
         backwards,
@@ -113,13 +114,14 @@ def count(letter: str, word: str, asked: str) -> Answer:
         seen += each == letter
         steps.append(f"{each}{seen}")
     times = f"{seen} time{'' if seen == 1 else 's'}"
+    counted = f"{letter} in {word}: {' '.join(steps)}"
     return Answer(
         "counting letters",
         asked,
         Thoughts(
-            low=f"{' '.join(steps)}.",
-            medium=f"Count {letter} in {word}: {' '.join(steps)}. So {seen}.",
-            high=f"Count {letter} in {word}, letter by letter: {' '.join(steps)}. The word has {len(word)} letters, and {letter} is {seen} of them.",
+            low=f"{counted}.",
+            medium=f"Count {counted}. So {seen}.",
+            high=f"The user wants to know how often {letter} is in {word}. Go from letter to letter, and count {counted}. So {seen} in all.",
         ),
         f'"{letter}" appears {times}.',
         str(seen),
@@ -132,7 +134,7 @@ def measure(word: str, asked: str) -> Answer:
     return Answer(
         "counting letters",
         asked,
-        Thoughts(f"{numbered}.", f"{word}: {numbered}. So {len(word)}.", f"The word is {word}. Number its letters: {numbered}. The last number is {len(word)}."),
+        Thoughts(f"{numbered}.", f"Number the letters. {numbered}. So {len(word)}.", f"The user wants the length of {word}. Number the letters. {numbered}. The last number is {len(word)}."),
         f"It has {size}.",
         str(len(word)),
     )

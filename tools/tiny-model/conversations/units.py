@@ -68,7 +68,7 @@ def convert(pair: _Pair, given: int, result: int, down: bool, asked: str) -> Ans
     return Answer(
         "units",
         asked,
-        Thoughts(f"{sign}{pair.factor}.", f"{rule}. {sum_}.", f"{rule}. The question goes from {pair.larges if down else pair.smalls} to {pair.smalls if down else pair.larges}, so {'multiply' if down else 'divide'} by {pair.factor}. {sum_}."),
+        Thoughts(f"{sum_}.", f"{rule}. {sum_}.", f"{rule}. The question goes from {pair.larges if down else pair.smalls} to {pair.smalls if down else pair.larges}, so {'multiply' if down else 'divide'} by {pair.factor}. {sum_}."),
         final,
         str(result),
     )
