@@ -16,7 +16,8 @@ const jsonSchema = z
     error: "expected a JSON schema, which is an object",
     abort: true,
   })
-  .refine((schema) => isShallow(schema), `expected a schema nested at most ${MAX_SCHEMA_DEPTH} levels deep`);
+  .refine((schema) => isShallow(schema), `expected a schema nested at most ${MAX_SCHEMA_DEPTH} levels deep`)
+  .meta({ type: "object", description: `A JSON schema, nested at most ${MAX_SCHEMA_DEPTH} levels deep` });
 
 function isShallow(schema: object): boolean {
   let level: readonly object[] = [schema];
