@@ -87,6 +87,8 @@ export interface RequestProducer {
   cancel(id: RequestId): Promise<void>;
   /** Jobs waiting, and jobs being served. */
   depth(): Promise<{ readonly waiting: number; readonly active: number }>;
+  /** Jobs waiting that are more urgent than `priority`: what a job of that priority should let pass. */
+  moreUrgent(priority: number): Promise<number>;
   /** Attention workers whose heartbeat is fresh. */
   workers(): Promise<readonly WorkerBeat[]>;
   /** Whether Redis answers. */
