@@ -1,0 +1,56 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { type FileLine, readLines } from "./read-lines.js";
+
+async function* cut(bytes: Uint8Array, sizes: readonly number[]): AsyncGenerator<Uint8Array> {
+  let at = 0;
+  for (const size of sizes) {
+    yield bytes.subarray(at, at + size);
+    at += size;
+  }
+  if (at < bytes.length) yield bytes.subarray(at);
+}
+
+async function lines(bytes: Uint8Array | string, options: { sizes?: readonly number[]; maxBytes?: number } = {}) {
+  const found: FileLine[] = [];
+  for await (const line of readLines(cut(Buffer.from(bytes), options.sizes ?? []), options.maxBytes ?? 1_000)) found.push(line);
+  return found;
+}
+
+describe("the lines of a file", () => {
+  it("are the same however the file is cut", async () => {
+    const text = fc.string({ unit: fc.constantFrom("a", "é", "🙂", "\u2028", "\n", "\r", " ") });
+    await fc.assert(
+      fc.asyncProperty(text, fc.array(fc.nat(7)), async (content, sizes) => {
+        const expected = content
+          .split("\n")
+          .map((line, index) => ({ number: index + 1, text: line }))
+          .filter((line) => line.text.trim() !== "");
+        expect(await lines(content, { sizes })).toEqual(expected);
+      }),
+    );
+  });
+
+  it("come without the mark that some editors begin a file with", async () => {
+    expect(await lines("\u{feff}{}\n\u{feff}")).toEqual([{ number: 1, text: "{}" }]);
+  });
+
+  it("are named when they are too long, whatever comes in one piece, and do not stop the others", async () => {
+    const content = `${"x".repeat(11)}\n${"y".repeat(10)}\n${"z".repeat(99)}`;
+    for (const sizes of [[], [3, 3, 3, 3, 3], [11, 1, 10]]) {
+      expect(await lines(content, { sizes, maxBytes: 10 })).toEqual([
+        { number: 1, fault: "too-long" },
+        { number: 2, text: "y".repeat(10) },
+        { number: 3, fault: "too-long" },
+      ]);
+    }
+  });
+
+  it("are named when they are not UTF-8", async () => {
+    expect(await lines(Uint8Array.from([0x61, 0x0a, 0xff, 0x0a, 0x62]))).toEqual([
+      { number: 1, text: "a" },
+      { number: 2, fault: "not-utf8" },
+      { number: 3, text: "b" },
+    ]);
+  });
+});

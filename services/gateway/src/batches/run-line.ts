@@ -1,0 +1,86 @@
+import { AppError } from "@moiety/core";
+import type { LineResult, RequestProducer, RequestRecord } from "@moiety/queue";
+import type { GatewayContext } from "../gateway-context.js";
+import { Generation } from "../generation/generation.js";
+import { answerWhole, type PreparedAnswer } from "../openai/answer.js";
+import type { InputLine } from "./input-line.js";
+import { type LineBatch, prepareLine, requestIdOf } from "./line-request.js";
+import { completedLine, failedLine } from "./line-result.js";
+
+export interface LineSignals {
+  /** Aborts when the line is no longer wanted: its requests are cancelled. */
+  readonly stop: AbortSignal;
+  /** Aborts when another process goes on with the batch: its requests are left running. */
+  readonly leave: AbortSignal;
+}
+
+/** Faults of the cluster's state, not of the request: they pass. A request is cancelled by others only when its submission was in doubt. */
+const PASSING: ReadonlySet<AppError["code"]> = new Set([
+  "UNAVAILABLE",
+  "RESOURCE_EXHAUSTED",
+  "ABORTED",
+  "CANCELLED",
+  "NOT_FOUND",
+  "DEADLINE_EXCEEDED",
+]);
+const ATTEMPTS = 3;
+const FIRST_WAIT_MS = 250;
+const LONGEST_WAIT_MS = 15_000;
+
+/**
+ * Runs a line until it has a result; undefined when it was stopped or left. A request that an earlier holder of the batch submitted is
+ * followed from its first token instead of being submitted again.
+ */
+export async function runLine(
+  context: GatewayContext,
+  batch: LineBatch,
+  line: InputLine,
+  signals: LineSignals,
+): Promise<LineResult | undefined> {
+  const over = AbortSignal.any([signals.stop, signals.leave]);
+  for (let attempt = 0; !over.aborted; attempt++) {
+    const requestId = requestIdOf(batch, line.line, attempt);
+    const failed = (error: AppError) => failedLine(batch.id, line, { requestId, error });
+    let prepared: PreparedAnswer;
+    try {
+      prepared = await prepareLine(context, batch, line, attempt);
+    } catch (error) {
+      return failed(AppError.from(error));
+    }
+    try {
+      return completedLine(batch.id, line, { requestId, body: await generate(context, prepared, signals) });
+    } catch (thrown) {
+      const error = AppError.from(thrown);
+      if (over.aborted) return undefined;
+      if (!PASSING.has(error.code) && (isRefusal(error) || attempt + 1 >= ATTEMPTS)) return failed(error);
+      context.logger.warn({ err: error, batch: batch.id, line: line.line, attempt }, "a line of a batch is run again");
+    }
+    await context.clock.sleep(Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** Math.min(attempt, 16)), over).catch(() => undefined);
+  }
+  return undefined;
+}
+
+const isRefusal = ({ code }: AppError): boolean => code === "INVALID_ARGUMENT" || code === "OUT_OF_RANGE";
+
+async function generate(context: GatewayContext, prepared: PreparedAnswer, { stop, leave }: LineSignals): Promise<object> {
+  const { clock, logger, metrics } = context;
+  const producer = repeatable(context.producer);
+  const { plans } = prepared;
+  const generation = await Generation.start({ producer, clock, logger, metrics, plans, signal: stop, leave, timed: false });
+  return answerWhole(prepared, generation);
+}
+
+/** A producer to which a request that is there already is as good as submitted. */
+function repeatable(producer: RequestProducer): Pick<RequestProducer, "submit" | "follow" | "cancel"> {
+  return {
+    follow: (id, fromIndex, signal) => producer.follow(id, fromIndex, signal),
+    cancel: (id) => producer.cancel(id),
+    async submit(record: RequestRecord) {
+      try {
+        await producer.submit(record);
+      } catch (error) {
+        if (AppError.from(error).code !== "ALREADY_EXISTS") throw error;
+      }
+    },
+  };
+}
