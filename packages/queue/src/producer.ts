@@ -80,6 +80,17 @@ class RedisRequestProducer implements RequestProducer {
     }
   }
 
+  async resubmit(record: RequestRecord): Promise<void> {
+    try {
+      await this.submit(record);
+    } catch (error) {
+      if (AppError.from(error).code !== "ALREADY_EXISTS") throw error;
+      const finished = await this.#patiently(this.#redis.hexists(this.#keys.record(record.id), "finish"));
+      // BullMQ adds no job twice, and a job whose request is finished does nothing.
+      if (finished === 0) await this.#patiently(this.#enqueue(record));
+    }
+  }
+
   async #admit(record: RequestRecord): Promise<void> {
     const { bull, admitting } = this.#keys;
     const nowMs = this.#clock.nowMs();

@@ -4,15 +4,17 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import {
   type BatchClaim,
   type BatchId,
+  type Claim,
+  createRequestConsumer,
   createRequestProducer,
   type FileId,
   type Ledgers,
+  NO_FILE_LIMITS,
   newBatchId,
   newFileId,
-  NO_FILE_LIMITS,
   openLedgers,
 } from "../src/index.js";
-import { request } from "./fixtures.js";
+import { finish, rawClient, request } from "./fixtures.js";
 import { RedisServer, until } from "./redis-server.js";
 
 const ALICE = parseTenantId("alice");
@@ -38,7 +40,9 @@ afterEach(async () => {
   await Promise.all(opened.splice(0).map((side) => side.close()));
 });
 
-async function store(changes: { tenant?: typeof ALICE; purpose?: string; bytes?: number; atMs?: number; expiresAtMs?: number } = {}) {
+async function store(
+  changes: { tenant?: typeof ALICE; purpose?: string; bytes?: number; atMs?: number; expiresAtMs?: number } = {},
+) {
   const { tenant = ALICE, purpose = "batch", bytes = 10, atMs = 1_000, expiresAtMs } = changes;
   const id = newFileId();
   await ledgers.files.reserve({ id, tenant, nowMs: atMs, limits: NO_FILE_LIMITS });
@@ -66,7 +70,12 @@ async function accept(batch: { id: BatchId; inputFileId: FileId }, version = 1) 
   expect(await ledgers.batches.replace(change)).toBe("replaced");
 }
 
-const result = (line: number, text = `r${line}`) => ({ line, text, outcome: "completed" as const, tokens: { ...NONE, output: 2 } });
+const result = (line: number, text = `r${line}`) => ({
+  line,
+  text,
+  outcome: "completed" as const,
+  tokens: { ...NONE, output: 2 },
+});
 
 describe("files", () => {
   it("are their tenant's alone, from when they are stored until they are hidden or expire", async () => {
@@ -183,7 +192,12 @@ describe("batches", () => {
     expect(await ledgers.batches.replace({ ...change, document: "d1" })).toBe("replaced");
     expect(await ledgers.batches.record(claim, result(1))).toEqual({ outcome: "recorded", unsealed: 1 });
     expect(await ledgers.batches.record(claim, result(1, "again"))).toMatchObject({ outcome: "had-one" });
-    expect(await ledgers.batches.find(batch.id)).toMatchObject({ completed: 1, failed: 0, tokens: { output: 2 }, document: "d1" });
+    expect(await ledgers.batches.find(batch.id)).toMatchObject({
+      completed: 1,
+      failed: 0,
+      tokens: { output: 2 },
+      document: "d1",
+    });
     expect([...(await ledgers.batches.unsealed(batch.id))]).toEqual([[1, "r1"]]);
     const isDone = await ledgers.batches.doneLines(batch.id);
     expect([0, 1, 2, 900].map(isDone)).toEqual([false, true, false, false]);
@@ -236,7 +250,8 @@ describe("batches", () => {
           } else {
             const found = await ledgers.batches.unsealed(batch.id);
             const name = `s${names++}`;
-            if (found.size > 0 && (await ledgers.batches.seal(claim, [name], [...found.keys()]))) sealed.set(name, [...found.values()]);
+            if (found.size > 0 && (await ledgers.batches.seal(claim, [name], [...found.keys()])))
+              sealed.set(name, [...found.values()]);
           }
         }
         const kept = (await ledgers.batches.segments(batch.id)).flatMap((name) => sealed.get(name) ?? []);
@@ -252,6 +267,32 @@ describe("batches", () => {
 });
 
 describe("a producer", () => {
+  it("takes up a submission wherever its submitter died, and never runs a request twice", async () => {
+    const producer = createRequestProducer({ redisUrl: server.url, prefix });
+    opened.push(producer);
+    const [unqueued, queued] = [request("unqueued"), request("queued")];
+    for (const record of [unqueued, queued]) await producer.submit(record);
+    const redis = rawClient(server.url);
+    await redis.del(`{${prefix}}:requests:r/unqueued`);
+    await redis.zrem(`{${prefix}}:requests:prioritized`, "r/unqueued");
+    await redis.lrem(`{${prefix}}:requests:wait`, 0, "r/unqueued");
+    await redis.quit();
+    const consumer = createRequestConsumer({ redisUrl: server.url, prefix, capacity: 16 });
+    opened.push(consumer);
+    const claims: Claim[] = [];
+    await consumer.start((claim) => claims.push(claim));
+    await until(() => claims.length === 1);
+    for (const record of [unqueued, queued]) await producer.resubmit(record);
+    await until(() => claims.length === 2);
+    expect(claims.map(({ record }) => record.id)).toEqual(["queued", "unqueued"]);
+    for (const claim of claims) await claim.finish(finish(0));
+    for (const record of [unqueued, queued]) await producer.resubmit(record);
+    const last = request("last");
+    await producer.resubmit(last);
+    await until(() => claims.length === 3);
+    expect(claims.at(-1)?.record.id).toBe("last");
+  });
+
   it("tells how many more urgent requests wait", async () => {
     const producer = createRequestProducer({ redisUrl: server.url, prefix });
     opened.push(producer);

@@ -29,19 +29,19 @@ afterAll(async () => {
   await rm(directory, { recursive: true, force: true });
 });
 
-/** Answers with the last bytes of the prompt, so that an answer tells whose it is. */
+/** Answers with the prompt, so that an answer tells whose it is. */
 const echo = (options: { delayMs?: number; hang?: boolean } = {}) => {
-  fixture.worker.script = ({ record }) => ({ tokens: [...record.promptTokens].slice(-4), ...options });
+  fixture.worker.script = ({ record }) => ({ tokens: [...record.promptTokens], ...options });
 };
 beforeEach(() => {
   fixture.worker.claims.length = 0;
   echo();
 });
 
+const promptOf = (line: number) => `line ${String(line).padStart(4, "0")}`;
 const prompts = (count: number, more: object = {}) =>
-  Array.from({ length: count }, (_, index) => ({ prompt: `line ${String(index + 1).padStart(4, "0")}`, max_tokens: 8, ...more }));
+  Array.from({ length: count }, (_, index) => ({ prompt: promptOf(index + 1), max_tokens: 32, ...more }));
 const textOf = (line: { response: { body: { choices: { text: string }[] } } }) => line.response.body.choices[0]?.text;
-const numbers = (count: number) => Array.from({ length: count }, (_, index) => String(index + 1).padStart(4, "0"));
 const claimed = () => fixture.worker.claims.map(({ record }) => record.id);
 const segments = () => readdir(join(directory, "batches")).catch(() => []);
 
@@ -71,14 +71,13 @@ describe("a batch", () => {
     for (const time of [ended.in_progress_at, ended.finalizing_at, ended.completed_at]) expect(time).toBeGreaterThan(0);
     const output = await client.results(ended.output_file_id);
     expect(output.map((line) => [line.custom_id, textOf(line), line.response.status_code, line.error])).toEqual([
-      ["r1", "0001", 200, null],
-      ["r2", "0002", 200, null],
-      ["r5", "0001", 200, null],
+      ["r1", promptOf(1), 200, null],
+      ["r2", promptOf(2), 200, null],
+      ["r5", promptOf(1), 200, null],
     ]);
-    expect(output[0]?.response.body).toMatchObject({
-      object: "text_completion",
-      usage: { prompt_tokens: 9, completion_tokens: 4 },
-    });
+    const tokens = (await fixture.ids(promptOf(1))).length;
+    const usage = { prompt_tokens: tokens, completion_tokens: tokens };
+    expect(output[0]?.response.body).toMatchObject({ object: "text_completion", usage });
     const errors = await client.results(ended.error_file_id);
     expect(errors.map((line) => [line.custom_id, line.response.status_code, line.response.body.error.param, line.error])).toEqual(
       [
@@ -86,7 +85,7 @@ describe("a batch", () => {
         ["r4", 400, "stream", null],
       ],
     );
-    expect(ended.usage).toMatchObject({ input_tokens: 27, output_tokens: 12, total_tokens: 39 });
+    expect(ended.usage).toMatchObject({ input_tokens: 3 * tokens, output_tokens: 3 * tokens, total_tokens: 6 * tokens });
     expect(await client.openai.files.retrieve(ended.output_file_id ?? "")).toMatchObject({
       purpose: "batch_output",
       filename: `${begun.id}_output.jsonl`,
@@ -127,7 +126,7 @@ describe("a batch", () => {
   });
 
   it("is cancelled at once, and says of every line that did not run that it did not", async () => {
-    fixture.worker.script = ({ record }) => ({ tokens: [...record.promptTokens].slice(-4), hang: claimed().length > 2 });
+    fixture.worker.script = ({ record }) => ({ tokens: [...record.promptTokens], hang: claimed().length > 2 });
     const { id } = await client.begin(prompts(9));
     await client.until(id, ({ request_counts }) => (request_counts?.completed ?? 0) >= 2);
     const cancelling = await client.openai.batches.cancel(id);
@@ -213,7 +212,7 @@ describe("a batch of many lines, whatever happens meanwhile", () => {
     expect(ended.request_counts).toEqual({ total: LINES, completed: LINES, failed: 0 });
     const output = await client.results(ended.output_file_id);
     expect(output.map((line) => line.custom_id)).toEqual(customIds(LINES));
-    expect(output.map(textOf)).toEqual(numbers(LINES));
+    expect(output.map(textOf)).toEqual(prompts(LINES).map(({ prompt }) => prompt));
   };
 
   it("has a result of every line, once, when Redis is killed and comes back", async () => {

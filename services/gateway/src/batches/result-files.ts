@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import { AppError, type Clock, type TenantId } from "@moiety/core";
 import {
   type BatchClaim,
@@ -48,7 +48,6 @@ function resultFileId(batch: BatchId, kind: Kind): FileId {
  */
 export class ResultFiles {
   readonly #options: ResultFilesOptions;
-  #sealed = 0;
 
   constructor(options: ResultFilesOptions) {
     this.#options = options;
@@ -63,12 +62,11 @@ export class ResultFiles {
     for (const kind of ["output", "error"] as const) {
       const texts = results.filter(([, text]) => text.startsWith(MARK[kind])).map(([, text]) => `${text.slice(1)}\n`);
       if (texts.length === 0) continue;
-      // With the fence: a former holder that still writes cannot replace a segment of this one.
-      const name = `${claim.fence}-${this.#sealed}.${kind}`;
+      // A name of its own each time: whoever lost the batch and still writes replaces no segment that counts.
+      const name = `${randomUUID()}.${kind}`;
       await store.put(`${folderOf(claim.id)}/${name}`, inChunks(texts));
       names.push(name);
     }
-    this.#sealed += 1;
     const lines = results.map(([line]) => line);
     return ledgers.batches.seal(claim, names, lines);
   }

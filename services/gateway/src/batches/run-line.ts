@@ -1,7 +1,7 @@
 import { AppError } from "@moiety/core";
-import type { LineResult, RequestProducer, RequestRecord } from "@moiety/queue";
+import type { LineResult } from "@moiety/queue";
 import type { GatewayContext } from "../gateway-context.js";
-import { Generation } from "../generation/generation.js";
+import { Generation, type GenerationOptions } from "../generation/generation.js";
 import { answerWhole, type PreparedAnswer } from "../openai/answer.js";
 import type { InputLine } from "./input-line.js";
 import { type LineBatch, prepareLine, requestIdOf } from "./line-request.js";
@@ -14,11 +14,10 @@ export interface LineSignals {
   readonly leave: AbortSignal;
 }
 
-/** Faults of the cluster's state, not of the request: they pass. A request is cancelled by others only when its submission was in doubt. */
+/** Faults of the cluster's state, not of the request: they pass. Nobody else cancels a request but whoever was not sure to have submitted it. */
 const PASSING: ReadonlySet<AppError["code"]> = new Set([
   "UNAVAILABLE",
   "RESOURCE_EXHAUSTED",
-  "ABORTED",
   "CANCELLED",
   "NOT_FOUND",
   "DEADLINE_EXCEEDED",
@@ -60,27 +59,17 @@ export async function runLine(
   return undefined;
 }
 
-const isRefusal = ({ code }: AppError): boolean => code === "INVALID_ARGUMENT" || code === "OUT_OF_RANGE";
+/** Repeating it would change nothing; or it was given up after it had cost worker after worker. */
+const isRefusal = ({ code }: AppError): boolean => code === "INVALID_ARGUMENT" || code === "OUT_OF_RANGE" || code === "ABORTED";
 
 async function generate(context: GatewayContext, prepared: PreparedAnswer, { stop, leave }: LineSignals): Promise<object> {
-  const { clock, logger, metrics } = context;
-  const producer = repeatable(context.producer);
+  const { clock, logger, metrics, producer: queue } = context;
   const { plans } = prepared;
+  const producer: GenerationOptions["producer"] = {
+    submit: (record) => queue.resubmit(record),
+    follow: (id, fromIndex, signal) => queue.follow(id, fromIndex, signal),
+    cancel: (id) => queue.cancel(id),
+  };
   const generation = await Generation.start({ producer, clock, logger, metrics, plans, signal: stop, leave, timed: false });
   return answerWhole(prepared, generation);
-}
-
-/** A producer to which a request that is there already is as good as submitted. */
-function repeatable(producer: RequestProducer): Pick<RequestProducer, "submit" | "follow" | "cancel"> {
-  return {
-    follow: (id, fromIndex, signal) => producer.follow(id, fromIndex, signal),
-    cancel: (id) => producer.cancel(id),
-    async submit(record: RequestRecord) {
-      try {
-        await producer.submit(record);
-      } catch (error) {
-        if (AppError.from(error).code !== "ALREADY_EXISTS") throw error;
-      }
-    },
-  };
 }
