@@ -3,10 +3,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { parseTenantId, systemClock } from "@moiety/core";
-import { type BatchClaim, type Ledgers, newBatchId, newFileId, NO_FILE_LIMITS, openLedgers } from "@moiety/queue";
+import { type BatchClaim, type Ledgers, NO_FILE_LIMITS, newBatchId, newFileId, openLedgers } from "@moiety/queue";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { RedisServer } from "../../../packages/queue/test/redis-server.js";
-import { markResult, removeSegments, ResultFiles } from "../src/batches/result-files.js";
+import { markResult, ResultFiles, removeSegments } from "../src/batches/result-files.js";
 import { VolumeStore } from "../src/files/volume-store.js";
 
 const tenant = parseTenantId("alice");
@@ -44,7 +44,8 @@ it("results reach their file once, over segments, a former holder that still sea
     if (!claimed) throw new Error("nothing to claim");
     return claimed;
   };
-  const filesOf = (held: BatchClaim) => new ResultFiles({ ledgers, store, clock: systemClock, claim: held, tenant, outputLifeMs });
+  const filesOf = (held: BatchClaim) =>
+    new ResultFiles({ ledgers, store, clock: systemClock, claim: held, tenant, outputLifeMs });
   const record = async (held: BatchClaim, from: number, to: number) => {
     for (let line = from; line <= to; line++) {
       const outcome = line % 5 === 0 ? ("failed" as const) : ("completed" as const);
@@ -67,7 +68,10 @@ it("results reach their file once, over segments, a former holder that still sea
   await record(second, 31, 33);
   const results = filesOf(second);
   const numbers = async (fileId: string) =>
-    (await text(await store.read(`files/${fileId}`))).split("\n").slice(0, -1).map((line) => JSON.parse(line).line);
+    (await text(await store.read(`files/${fileId}`)))
+      .split("\n")
+      .slice(0, -1)
+      .map((line) => JSON.parse(line).line);
   const all = Array.from({ length: 33 }, (_, index) => index + 1);
   for (let times = 0; times < 2; times++) {
     const output = await results.write("output");
@@ -75,7 +79,11 @@ it("results reach their file once, over segments, a former holder that still sea
     expect((await numbers(output)).sort((a, b) => a - b)).toEqual(all.filter((line) => line % 5 !== 0));
     expect((await numbers(errors)).sort((a, b) => a - b)).toEqual([...all.filter((line) => line % 5 === 0), 34, 35]);
     const found = await files.find(output, tenant, Date.now());
-    expect(found).toMatchObject({ purpose: "batch_output", name: `${id}_output.jsonl`, bytes: (await text(await store.read(`files/${output}`))).length });
+    expect(found).toMatchObject({
+      purpose: "batch_output",
+      name: `${id}_output.jsonl`,
+      bytes: (await text(await store.read(`files/${output}`))).length,
+    });
   }
   expect((await files.list(tenant, { limit: 9, order: "asc", nowMs: 2 }))?.items).toHaveLength(3);
   await removeSegments(store, id);

@@ -102,11 +102,13 @@ export class BatchRunner {
     if (claim.isTakeover) metrics.batchTakenOver();
     logger.info({ batch: claim.id, takeover: claim.isTakeover }, "working on a batch");
     const run = new BatchRun({ ...this.#options, slots: this.#slots, claim, leave });
-    this.#keep(claim, { run, lost, over: over.signal }).catch(() => undefined);
+    this.#keep(claim, { run, lost, over: over.signal }).catch((error: unknown) => {
+      if (!over.signal.aborted) lost.abort(error);
+    });
     try {
       await run.work();
     } catch (error) {
-      if (lost.signal.aborted || isLoss(error)) logger.warn({ batch: claim.id }, "another gateway has taken the batch over");
+      if (lost.signal.aborted || isLoss(error)) logger.warn({ err: error, batch: claim.id }, "lost a batch to another gateway");
       else if (!leave.aborted) {
         metrics.batchFailedToRun();
         logger.error({ err: error, batch: claim.id }, "work on a batch failed; it is begun again");

@@ -33,7 +33,7 @@ export class LineHalt {
   }
 
   get signals(): LineSignals {
-    return { stop: this.#stop.signal, leave: this.#leave.signal };
+    return { stop: this.#stop.signal, leave: this.#leave.signal, over: this.signal };
   }
 
   /** Something went wrong: the lines are wanted, but not from here and now. */

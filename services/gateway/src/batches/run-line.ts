@@ -12,6 +12,8 @@ export interface LineSignals {
   readonly stop: AbortSignal;
   /** Aborts when another process goes on with the batch: its requests are left running. */
   readonly leave: AbortSignal;
+  /** Aborts in either case. */
+  readonly over: AbortSignal;
 }
 
 /** Faults of the cluster's state, not of the request: they pass. Nobody else cancels a request but whoever was not sure to have submitted it. */
@@ -36,7 +38,7 @@ export async function runLine(
   line: InputLine,
   signals: LineSignals,
 ): Promise<LineResult | undefined> {
-  const over = AbortSignal.any([signals.stop, signals.leave]);
+  const { over } = signals;
   for (let attempt = 0; !over.aborted; attempt++) {
     const requestId = requestIdOf(batch, line.line, attempt);
     const failed = (error: AppError) => failedLine(batch.id, line, { requestId, error });

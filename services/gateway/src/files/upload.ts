@@ -73,6 +73,7 @@ async function readForm(
   keep: (stream: Readable) => Promise<number>,
 ): Promise<{ readonly file: StoredPart | undefined; readonly fields: Record<string, unknown> }> {
   let file: StoredPart | undefined;
+  let isTooLong = false;
   const fields: Record<string, unknown> = {};
   for await (const part of request.parts()) {
     if (part.type === "file") {
@@ -80,16 +81,19 @@ async function readForm(
         throw new AppError("INVALID_ARGUMENT", 'expected one file, named "file"', { details: { param: "file" } });
       }
       const bytes = await keep(part.file);
-      if (part.file.truncated) {
-        const details = { httpStatus: 413, openaiCode: "file_too_large", param: "file" };
-        throw new AppError("INVALID_ARGUMENT", "file: longer than this server accepts", { details });
-      }
-      file = { name: part.filename.slice(0, MAX_NAME) || "file", bytes };
+      // The form is read to its end all the same: a client that is still sending would not see the answer.
+      isTooLong = part.file.truncated;
+      // By characters: half of one could not be sent back in a header.
+      file = { name: [...(part.filename ?? "")].slice(0, MAX_NAME).join("") || "file", bytes };
       continue;
     }
     const [, outer, inner] = /^([a-z_]+)\[([a-z_]+)\]$/.exec(part.fieldname) ?? [];
     if (outer === undefined || inner === undefined) fields[part.fieldname] = part.value;
     else fields[outer] = { ...(fields[outer] as object | undefined), [inner]: part.value };
+  }
+  if (isTooLong) {
+    const details = { httpStatus: 413, openaiCode: "file_too_large", param: "file" };
+    throw new AppError("INVALID_ARGUMENT", "file: longer than this server accepts", { details });
   }
   return { file, fields };
 }
