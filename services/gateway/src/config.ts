@@ -42,8 +42,15 @@ export const gatewayConfigSchema = z.object({
     .min(1)
     .optional()
     .describe(
-      "folder of uploaded files and of batches' results, the same for all gateways; absent: there are no files and batches",
+      "folder of uploaded files and of batches' results, the same for all gateways; without it or a bucket there are no files and batches",
     ),
+  MOIETY_FILES_S3_URL: z
+    .url({ protocol: /^https?$/, error: "expected a URL of http or https that ends in the bucket's name" })
+    .optional()
+    .describe("bucket of an S3-compatible store for files, before MOIETY_FILES_DIR: https://HOST/BUCKET"),
+  MOIETY_FILES_S3_REGION: env.text("auto").describe("region of the bucket"),
+  MOIETY_FILES_S3_KEY_ID: z.string().default("").describe("access key of the bucket; absent: requests are not signed"),
+  MOIETY_FILES_S3_SECRET: z.string().default("").describe("secret of the access key"),
   MOIETY_MAX_FILE_BYTES: env
     .integer({ min: 1_024, max: 17_179_869_184, fallback: 209_715_200 })
     .describe("longest file that may be uploaded"),

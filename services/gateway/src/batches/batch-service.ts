@@ -1,7 +1,7 @@
 import { type Ledgers, openLedgers } from "@moiety/queue";
 import type { FileStore } from "../files/file-store.js";
 import { Janitor } from "../files/janitor.js";
-import { VolumeStore } from "../files/volume-store.js";
+import { openFileStore } from "../files/open-file-store.js";
 import type { GatewayContext } from "../gateway-context.js";
 import { BatchRunner } from "./batch-runner.js";
 
@@ -21,8 +21,8 @@ export interface BatchService {
 /** Undefined when the gateway has no place for files. @throws AppError INVALID_ARGUMENT when it cannot write to it. */
 export async function openBatchService(context: GatewayContext): Promise<BatchService | undefined> {
   const { config, clock, logger } = context;
-  if (config.MOIETY_FILES_DIR === undefined) return undefined;
-  const store = await VolumeStore.open(config.MOIETY_FILES_DIR);
+  const store = await openFileStore(config);
+  if (store === undefined) return undefined;
   const ledgers = openLedgers({
     redisUrl: config.MOIETY_REDIS_URL,
     prefix: config.MOIETY_REDIS_PREFIX,

@@ -19,7 +19,7 @@ const UNSUPPORTED: readonly (readonly [path: RegExp, why: string])[] = [
   [/^\/v1\/chat\/completions$/, `${STORED}: chat completions cannot be read again`],
   [
     /^\/v1\/(batches|files)$/,
-    "not available here: files and batches have OpenAI's paths only, and none without MOIETY_FILES_DIR",
+    "not available here: files and batches have OpenAI's paths only, and none without MOIETY_FILES_DIR or MOIETY_FILES_S3_URL",
   ],
   [/^\/v1\/uploads$/, "uploads in parts are not available: use /v1/files"],
   [
