@@ -47,7 +47,7 @@ async function store(
   const id = newFileId();
   await ledgers.files.reserve({ id, tenant, nowMs: atMs, limits: NO_FILE_LIMITS });
   const expiry = expiresAtMs === undefined ? {} : { expiresAtMs };
-  await ledgers.files.commit({ id, tenant, name: "in.jsonl", purpose, bytes, createdAtMs: atMs, ...expiry }, NO_FILE_LIMITS);
+  await ledgers.files.commit({ id, tenant, name: "in.jsonl", purpose, bytes, place: "p", createdAtMs: atMs, ...expiry }, NO_FILE_LIMITS);
   return id;
 }
 
@@ -82,8 +82,11 @@ describe("files", () => {
     const id = newFileId();
     await ledgers.files.reserve({ id, tenant: ALICE, nowMs: 1_000, limits: NO_FILE_LIMITS });
     expect(await ledgers.files.find(id, ALICE, 1_000)).toBeUndefined();
-    const file = { id, tenant: ALICE, name: "é.jsonl", purpose: "batch", bytes: 7, createdAtMs: 1_000, expiresAtMs: 9_000 };
-    await ledgers.files.commit(file, NO_FILE_LIMITS);
+    const content = { name: "é.jsonl", purpose: "batch", bytes: 7, place: "first" };
+    const file = { id, tenant: ALICE, ...content, createdAtMs: 1_000, expiresAtMs: 9_000 };
+    expect(await ledgers.files.commit(file, NO_FILE_LIMITS)).toBe(true);
+    expect(await ledgers.files.commit(file, NO_FILE_LIMITS)).toBe(true);
+    expect(await ledgers.files.commit({ ...file, place: "second", bytes: 0 }, NO_FILE_LIMITS)).toBe(false);
     expect(await ledgers.files.find(id, ALICE, 8_999)).toEqual(file);
     expect(await ledgers.files.find(id, BOB, 1_000)).toBeUndefined();
     expect(await ledgers.files.find(id, ALICE, 9_000)).toBeUndefined();
@@ -119,7 +122,7 @@ describe("files", () => {
     const add = async (bytes: number) => {
       const id = newFileId();
       await ledgers.files.reserve({ id, tenant: ALICE, nowMs: 0, limits });
-      await ledgers.files.commit({ id, tenant: ALICE, name: "n", purpose: "batch", bytes, createdAtMs: 0 }, limits);
+      await ledgers.files.commit({ id, tenant: ALICE, name: "n", purpose: "batch", bytes, place: "p", createdAtMs: 0 }, limits);
       return id;
     };
     const first = await add(60);
@@ -180,6 +183,24 @@ describe("batches", () => {
     expect(await ledgers.batches.claim({ leaseMs: 300, nowMs: Date.now() })).toBeUndefined();
     if (second) await ledgers.batches.release(second);
     expect(await claimNow()).toMatchObject({ id: batch.id, isTakeover: false });
+  });
+
+  it("are given out to the tenants that are worked for least, the oldest first", async () => {
+    const inputs = new Map([
+      [ALICE, await store()],
+      [BOB, await store({ tenant: BOB })],
+    ]);
+    const create = async (tenant: typeof ALICE, createdAtMs: number) => {
+      const id = newBatchId();
+      const inputFileId = inputs.get(tenant) as FileId;
+      await ledgers.batches.create({ id, tenant, inputFileId, createdAtMs, document: "d", maxOpen: 9 });
+      return id;
+    };
+    const alices = [await create(ALICE, 1), await create(ALICE, 2), await create(ALICE, 3)];
+    const bobs = [await create(BOB, 4), await create(BOB, 5)];
+    const order = [];
+    for (let count = 0; count < 5; count++) order.push((await claimNow()).id);
+    expect(order).toEqual([alices[0], bobs[0], alices[1], bobs[1], alices[2]]);
   });
 
   it("take results only while they accept them, and change only from what was read", async () => {

@@ -22,6 +22,14 @@ export function describeFileStore(open: () => FileStore): void {
     );
   });
 
+  it("reads from any byte on", async () => {
+    const store = open();
+    await store.put("files/some", pieces("0123456789"));
+    for (const from of [0, 1, 9]) expect(await text(await store.read("files/some", from))).toBe("0123456789".slice(from));
+    for (const from of [10, 99]) expect(await text(await store.read("files/some", from))).toBe("");
+    await expect(store.read("files/none", 5)).rejects.toMatchObject({ code: "NOT_FOUND" });
+  });
+
   it("keeps long files whole, and texts beside bytes", async () => {
     const store = open();
     const chunk = Buffer.alloc(1_000_003, "long");

@@ -8,6 +8,12 @@ interface Answer {
   readonly etag?: string;
 }
 
+interface ObjectRequest {
+  readonly query: URLSearchParams;
+  readonly body: Buffer;
+  readonly range: string | undefined;
+}
+
 const etagOf = (bytes: Buffer): string => `"${createHash("md5").update(bytes).digest("hex")}"`;
 const xml = (body: string): Answer => ({ status: 200, body: `<?xml version="1.0" encoding="UTF-8"?>${body}` });
 
@@ -54,7 +60,7 @@ export class ObjectServer {
     if (!pathname.startsWith(this.#bucket)) return { status: 404 };
     const key = decodeURIComponent(pathname.slice(this.#bucket.length + 1));
     if (key === "") return this.#ofBucket(searchParams, body);
-    return this.#ofObject(`${request.method}`, key, { query: searchParams, body });
+    return this.#ofObject(`${request.method}`, key, { query: searchParams, body, range: request.headers.range });
   }
 
   #ofBucket(query: URLSearchParams, body: Buffer): Answer {
@@ -68,7 +74,7 @@ export class ObjectServer {
     return xml(`<ListBucketResult><IsTruncated>false</IsTruncated>${entries.join("")}</ListBucketResult>`);
   }
 
-  #ofObject(method: string, key: string, { query, body }: { query: URLSearchParams; body: Buffer }): Answer {
+  #ofObject(method: string, key: string, { query, body, range }: ObjectRequest): Answer {
     const uploadId = query.get("uploadId");
     if (query.has("uploads")) {
       const id = `upload-${this.uploads.size + 1}`;
@@ -85,7 +91,10 @@ export class ObjectServer {
       return { status: 204 };
     }
     const found = this.objects.get(key);
-    return found === undefined ? { status: 404 } : { status: 200, body: found };
+    if (found === undefined) return { status: 404 };
+    if (range === undefined) return { status: 200, body: found };
+    const from = Number(/^bytes=(\d+)-$/.exec(range)?.[1]);
+    return from < found.length ? { status: 206, body: found.subarray(from) } : { status: 416 };
   }
 
   #ofUpload(method: string, key: string, { uploadId, part, body }: { uploadId: string; part: number; body: Buffer }): Answer {

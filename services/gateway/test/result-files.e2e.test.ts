@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { parseTenantId, systemClock } from "@moiety/core";
-import { type BatchClaim, type Ledgers, NO_FILE_LIMITS, newBatchId, newFileId, openLedgers } from "@moiety/queue";
+import { type BatchClaim, type FileId, type Ledgers, NO_FILE_LIMITS, newBatchId, newFileId, openLedgers } from "@moiety/queue";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { RedisServer } from "../../../packages/queue/test/redis-server.js";
 import { markResult, ResultFiles, removeSegments } from "../src/batches/result-files.js";
@@ -35,7 +35,7 @@ async function* lines(...texts: string[]) {
 it("results reach their file once, over segments, a former holder that still seals, and a file that is written again", async () => {
   const { batches, files } = ledgers;
   const [id, inputFileId] = [newBatchId(), newFileId()];
-  const input = { id: inputFileId, tenant, name: "in", purpose: "batch", bytes: 1, createdAtMs: 1 };
+  const input = { id: inputFileId, tenant, name: "in", purpose: "batch", bytes: 1, place: "p", createdAtMs: 1 };
   await files.reserve({ id: inputFileId, tenant, nowMs: 1, limits: NO_FILE_LIMITS });
   await files.commit(input, NO_FILE_LIMITS);
   await batches.create({ id, tenant, inputFileId, createdAtMs: 1, document: "d", maxOpen: 1 });
@@ -67,25 +67,35 @@ it("results reach their file once, over segments, a former holder that still sea
   expect(await filesOf(second).seal()).toBe(true);
   await record(second, 31, 33);
   const results = filesOf(second);
-  const numbers = async (fileId: string) =>
-    (await text(await store.read(`files/${fileId}`)))
-      .split("\n")
-      .slice(0, -1)
-      .map((line) => JSON.parse(line).line);
+  const contentOf = async (fileId: FileId) => {
+    const file = await files.find(fileId, tenant, Date.now());
+    return text(await store.read(`files/${fileId}/${file?.place}`));
+  };
+  const numbers = async (fileId: FileId) => {
+    const found = (await contentOf(fileId)).split("\n").slice(0, -1);
+    return found.map((line) => JSON.parse(line).line).sort((a, b) => a - b);
+  };
   const all = Array.from({ length: 33 }, (_, index) => index + 1);
+  const failed = all.filter((line) => line % 5 === 0);
+  const late = await filesOf(first).write("error");
+  expect(await numbers(late)).toEqual(failed);
+  await files.hide(late, tenant, Date.now());
+  await files.forget(late);
   for (let times = 0; times < 2; times++) {
     const output = await results.write("output");
     const errors = await results.write("error", lines('{"line":34}\n', '{"line":35}\n'));
-    expect((await numbers(output)).sort((a, b) => a - b)).toEqual(all.filter((line) => line % 5 !== 0));
-    expect((await numbers(errors)).sort((a, b) => a - b)).toEqual([...all.filter((line) => line % 5 === 0), 34, 35]);
-    const found = await files.find(output, tenant, Date.now());
-    expect(found).toMatchObject({
+    expect(await numbers(output)).toEqual(all.filter((line) => line % 5 !== 0));
+    expect(await numbers(errors)).toEqual([...failed, 34, 35]);
+    expect(await files.find(output, tenant, Date.now())).toMatchObject({
       purpose: "batch_output",
       name: `${id}_output.jsonl`,
-      bytes: (await text(await store.read(`files/${output}`))).length,
+      bytes: (await contentOf(output)).length,
     });
+    expect(await readdir(join(directory, "files", output))).toHaveLength(1);
   }
   expect((await files.list(tenant, { limit: 9, order: "asc", nowMs: 2 }))?.items).toHaveLength(3);
+  await batches.replace({ ...replacement, version: 2, document: "end", accepts: false, ended: true });
   await removeSegments(store, id);
   expect(await readdir(join(directory, "batches"))).toEqual([]);
+  expect(await numbers(await filesOf(first).write("output"))).toHaveLength(27);
 });

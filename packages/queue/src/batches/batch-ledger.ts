@@ -146,7 +146,7 @@ export class BatchLedger {
     return outcomes[asText(asArray(answer)[0])] ?? "gone";
   }
 
-  /** The oldest open batch that nobody works on. It must be renewed before `leaseMs` are over. */
+  /** An open batch that nobody works on: of the tenants that are worked for least, the oldest. It must be renewed before `leaseMs` are over. */
   async claim(options: { readonly leaseMs: number; readonly nowMs: number }): Promise<BatchClaim | undefined> {
     const { open, batch, lease } = this.#keys;
     const token = randomBytes(8).toString("hex");

@@ -47,23 +47,33 @@ return {0}
 `);
 
 /**
- * Gives the oldest open batch that nobody works on to a holder. The fence is at least the time, so that it does not repeat after a
- * Redis that lost its tail. KEYS open. ARGV token, lease ms, now, prefix of batches, prefix of leases.
+ * Gives an open batch that nobody works on to a holder: of the tenants that are worked for least, the oldest. The fence is at least the
+ * time, so that it does not repeat after a Redis that lost its tail. KEYS open. ARGV token, lease ms, now, prefix of batches, prefix of leases.
  * Returns {} nothing to do; {id, fence, holder before, who let go of it by dying}.
  */
 export const claimScript = new Script(`
+local free, held = {}, {}
 for _, id in ipairs(redis.call('ZRANGE', KEYS[1], 0, 999)) do
-  local batch = ARGV[4] .. id
-  local state = redis.call('HMGET', batch, 'fence', 'holder')
-  if not state[1] then
+  local tenant = redis.call('HGET', ARGV[4] .. id, 'tenant')
+  if not tenant then
     redis.call('ZREM', KEYS[1], id)
-  elseif redis.call('SET', ARGV[5] .. id, ARGV[1], 'NX', 'PX', ARGV[2]) then
-    local fence = string.format('%.0f', math.max(tonumber(state[1]) + 1, tonumber(ARGV[3])))
-    redis.call('HSET', batch, 'fence', fence, 'holder', ARGV[1])
-    return {id, fence, state[2]}
+  elseif redis.call('EXISTS', ARGV[5] .. id) == 1 then
+    held[tenant] = (held[tenant] or 0) + 1
+  else
+    free[#free + 1] = {id, tenant}
   end
 end
-return {}
+local chosen
+for _, each in ipairs(free) do
+  if not chosen or (held[each[2]] or 0) < (held[chosen[2]] or 0) then chosen = each end
+end
+if not chosen then return {} end
+local batch = ARGV[4] .. chosen[1]
+local state = redis.call('HMGET', batch, 'fence', 'holder')
+local fence = string.format('%.0f', math.max(tonumber(state[1]) + 1, tonumber(ARGV[3])))
+redis.call('SET', ARGV[5] .. chosen[1], ARGV[1], 'PX', ARGV[2])
+redis.call('HSET', batch, 'fence', fence, 'holder', ARGV[1])
+return {chosen[1], fence, state[2]}
 `);
 
 /**

@@ -18,13 +18,15 @@ export function parseFileId(text: string): FileId {
 
 export const newFileId = (): FileId => parseFileId(`file-${randomBytes(12).toString("hex")}`);
 
-/** What is known of a stored file; its bytes lie elsewhere, under its id. */
+/** What is known of a stored file; its bytes lie elsewhere. */
 export interface FileRecord {
   readonly id: FileId;
   readonly tenant: TenantId;
   readonly name: string;
   readonly purpose: string;
   readonly bytes: number;
+  /** Which of the contents that were stored for it is its own. */
+  readonly place: string;
   readonly createdAtMs: number;
   /** Absent: kept until it is deleted. */
   readonly expiresAtMs?: number;
@@ -83,18 +85,19 @@ export class FileIndex {
   }
 
   /**
-   * Makes a file visible whose bytes are stored. Idempotent.
+   * Makes a file visible whose bytes are stored. Idempotent. False: somebody else was first, and the file has the bytes of another place.
    * @throws AppError RESOURCE_EXHAUSTED when the tenant has no room; NOT_FOUND when its upload took too long.
    */
-  async commit(file: FileRecord, limits: FileLimits): Promise<void> {
+  async commit(file: FileRecord, limits: FileLimits): Promise<boolean> {
     const answer = asArray(
       await commitScript.run(this.#redis, this.#fileKeys(file.id, file.tenant), [
         ...[file.id, file.tenant, file.bytes, file.createdAtMs, file.expiresAtMs ?? "", limits.files, limits.bytes],
-        ...["name", file.name, "purpose", file.purpose],
+        ...[file.place, "name", file.name, "purpose", file.purpose],
       ]),
     );
     if (answer[0] === -1) throw new AppError("NOT_FOUND", "the file was not stored in time; upload it again");
     checkRoom(answer, limits);
+    return answer[0] === 1;
   }
 
   async find(id: FileId, tenant: TenantId, nowMs: number): Promise<FileRecord | undefined> {
@@ -179,6 +182,7 @@ function decodeFile(id: FileId, fields: Readonly<Record<string, string>>): FileR
     name: fields["name"] ?? "",
     purpose: fields["purpose"] ?? "",
     bytes: Number(fields["bytes"]),
+    place: fields["place"] ?? "",
     createdAtMs: Number(fields["createdAt"]),
     ...(expiresAt === "" ? {} : { expiresAtMs: Number(expiresAt) }),
   };

@@ -17,25 +17,25 @@ return {1}
 `);
 
 /**
- * Makes a stored file visible. Repeated, it corrects the size.
+ * Makes a stored file visible, with the bytes of whoever comes first.
  * KEYS file, files of the tenant, bytes by tenant, due. ARGV id, tenant, bytes, created at, expires at or '', most files, most bytes,
- * field, value... Returns {1}; {0, files, bytes} no room; {-1} it is gone.
+ * place, field, value... Returns {1}; {2} it is visible, with the bytes of another place; {0, files, bytes} no room; {-1} it is gone.
  */
 export const commitScript = new Script(`
-local state = redis.call('HMGET', KEYS[1], 'state', 'bytes')
-if state[1] ~= 'uploading' and state[1] ~= 'ready' then return {-1} end
-local fresh = state[1] == 'uploading'
-local more = tonumber(ARGV[3]) - (fresh and 0 or tonumber(state[2]))
-if fresh then
-  local files = redis.call('ZCARD', KEYS[2])
-  local bytes = tonumber(redis.call('HGET', KEYS[3], ARGV[2]) or '0')
-  if files >= tonumber(ARGV[6]) or bytes + more > tonumber(ARGV[7]) then return {0, files, bytes} end
-  redis.call('HSET', KEYS[1], 'createdAt', ARGV[4], 'expiresAt', ARGV[5], 'uses', '0', unpack(ARGV, 8))
-  redis.call('ZADD', KEYS[2], ARGV[4], ARGV[1])
-  if ARGV[5] == '' then redis.call('ZREM', KEYS[4], ARGV[1]) else redis.call('ZADD', KEYS[4], ARGV[5], ARGV[1]) end
+local state = redis.call('HMGET', KEYS[1], 'state', 'place')
+if state[1] == 'ready' then
+  if state[2] == ARGV[8] then return {1} end
+  return {2}
 end
-redis.call('HSET', KEYS[1], 'state', 'ready', 'bytes', ARGV[3])
-redis.call('HINCRBY', KEYS[3], ARGV[2], more)
+if state[1] ~= 'uploading' then return {-1} end
+local files = redis.call('ZCARD', KEYS[2])
+local bytes = tonumber(redis.call('HGET', KEYS[3], ARGV[2]) or '0')
+if files >= tonumber(ARGV[6]) or bytes + tonumber(ARGV[3]) > tonumber(ARGV[7]) then return {0, files, bytes} end
+redis.call('HSET', KEYS[1], 'state', 'ready', 'bytes', ARGV[3], 'createdAt', ARGV[4], 'expiresAt', ARGV[5], 'uses', '0',
+  'place', ARGV[8], unpack(ARGV, 9))
+redis.call('ZADD', KEYS[2], ARGV[4], ARGV[1])
+if ARGV[5] == '' then redis.call('ZREM', KEYS[4], ARGV[1]) else redis.call('ZADD', KEYS[4], ARGV[5], ARGV[1]) end
+redis.call('HINCRBY', KEYS[3], ARGV[2], ARGV[3])
 return {1}
 `);
 

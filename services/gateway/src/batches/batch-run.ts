@@ -7,11 +7,11 @@ import { applyEvent, type Batch, claimLost, findBatch } from "./batch-records.js
 import { isEnded, startOfBatch } from "./batch-state.js";
 import { InputCheck, type InputLine, isFault, parseInputLine } from "./input-line.js";
 import { LineHalt } from "./line-halt.js";
-import type { LineBatch } from "./line-request.js";
+import { choicesOf, type LineBatch } from "./line-request.js";
 import { unfinishedLine } from "./line-result.js";
 import type { LineSlots } from "./line-slots.js";
-import { readLines } from "./read-lines.js";
-import { ResultFiles, readStored, removeSegments } from "./result-files.js";
+import { type FileLine, readLinesInPages } from "./read-lines.js";
+import { ResultFiles, readUpload, removeSegments } from "./result-files.js";
 import { ResultSink } from "./result-sink.js";
 import { type LineSignals, runLine } from "./run-line.js";
 
@@ -112,7 +112,7 @@ export class BatchRun {
       const isDone = await ledgers.batches.doneLines(claim.id);
       for await (const line of this.#requests(batch)) {
         if (isDone(line.line)) continue;
-        const release = await slots.take(halt.signal);
+        const release = await slots.take(halt.signal, choicesOf(line.body));
         const run = this.#runOne(lineBatch, line, { signals: halt.signals, sink }).finally(() => {
           release();
           running.delete(run);
@@ -182,10 +182,10 @@ export class BatchRun {
     }
   }
 
-  #inputLines(batch: Batch) {
+  #inputLines({ document }: Batch): AsyncIterable<FileLine> {
     const { store, context } = this.#options;
-    const input = readStored(store, parseFileId(batch.document.inputFileId));
-    return readLines(input, context.config.MOIETY_MAX_BODY_BYTES + ENVELOPE_BYTES);
+    const open = (fromByte: number) => readUpload(store, parseFileId(document.inputFileId), fromByte);
+    return readLinesInPages(open, { maxBytes: context.config.MOIETY_MAX_BODY_BYTES + ENVELOPE_BYTES });
   }
 
   /** The lines of an input that was found in order. */

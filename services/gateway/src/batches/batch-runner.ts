@@ -114,6 +114,8 @@ export class BatchRunner {
         logger.error({ err: error, batch: claim.id }, "work on a batch failed; it is begun again");
         await clock.sleep(PAUSE_MS, this.#stopping.signal).catch(() => undefined);
       }
+      // No renewal may follow: it would hold the batch against the next one.
+      over.abort();
       await ledgers.patiently(ledgers.batches.release(claim)).catch(() => undefined);
     } finally {
       over.abort();

@@ -81,6 +81,8 @@ export function parseInputLine(line: FileLine, expected: InputExpectations): Inp
 export const isFault = (line: InputLine | BatchFault): line is BatchFault => "code" in line;
 
 const MAX_FAULTS = 100;
+/** Every line of the file has a bit in Redis. */
+const MAX_BLANK_LINES = 100_000;
 
 /** Checks all lines of an input, one after the other. */
 export class InputCheck {
@@ -98,8 +100,9 @@ export class InputCheck {
   /** False: no more needs to be read. */
   take(line: FileLine): boolean {
     this.#total += 1;
-    if (this.#total > this.#maxLines) {
-      this.#faults.push({ code: "too_many_lines", message: `a batch has at most ${this.#maxLines} requests`, line: line.number });
+    if (this.#total > this.#maxLines || line.number > this.#maxLines + MAX_BLANK_LINES) {
+      const message = `a batch has at most ${this.#maxLines} requests, and ${MAX_BLANK_LINES} blank lines`;
+      this.#faults.push({ code: "too_many_lines", message, line: line.number });
       return false;
     }
     const parsed = parseInputLine(line, this.#expected);

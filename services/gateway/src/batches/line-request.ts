@@ -43,6 +43,12 @@ const stopped = (clock: Clock, nowMs: number): Clock => ({
   sleep: (ms, signal) => clock.sleep(ms, signal),
 });
 
+/** How many completions a body asks for, as far as can be seen before it is checked. */
+export function choicesOf({ n, prompt }: Readonly<Record<string, unknown>>): number {
+  const prompts = Array.isArray(prompt) && typeof prompt[0] !== "number" ? prompt.length : 1;
+  return prompts * (typeof n === "number" ? n : 1);
+}
+
 /** What a line asks of the cluster: the same each time, but for the ids of later attempts. @throws AppError for a body at fault. */
 export async function prepareLine(
   context: GatewayContext,

@@ -53,6 +53,28 @@ describe("slots for lines", () => {
     expect(order.join("")).toBe("ababab");
   });
 
+  it("are as many as a line asks for completions, and none passes one that waits for many", async () => {
+    const pool = slots(4);
+    const order: string[] = [];
+    const take = async (name: string, choices: number, signal = never) => {
+      const release = await pool.take(signal, choices);
+      order.push(name);
+      return release;
+    };
+    const first = await take("two", 2);
+    const many = take("more than there are", 99);
+    const last = take("one", 1);
+    const impatient = take("impatient", 4, AbortSignal.timeout(5));
+    await expect(impatient).rejects.toThrow();
+    expect(order).toEqual(["two"]);
+    first();
+    const all = await many;
+    expect(order).toEqual(["two", "more than there are"]);
+    all();
+    (await last)();
+    expect(order).toEqual(["two", "more than there are", "one"]);
+  });
+
   it("wait while live requests do", async () => {
     const live = { waiting: 2 };
     const pool = slots(1, live);

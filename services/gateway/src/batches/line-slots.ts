@@ -10,6 +10,10 @@ export interface LineSlotsOptions {
   readonly lookMs?: number;
 }
 
+interface Turn extends Deferred<void> {
+  readonly slots: number;
+}
+
 /**
  * Who may run a line. Batches take turns, one line each; and none begins while a live request waits: a line that runs is computed beside
  * live requests, one that has not begun costs them nothing.
@@ -17,7 +21,7 @@ export interface LineSlotsOptions {
 export class LineSlots {
   readonly #options: LineSlotsOptions;
   readonly #lookMs: number;
-  readonly #waiting: Deferred<void>[] = [];
+  readonly #waiting: Turn[] = [];
   #free: number;
   #quietUntilMs = Number.NEGATIVE_INFINITY;
 
@@ -27,37 +31,40 @@ export class LineSlots {
     this.#free = options.count;
   }
 
-  /** Waits for a slot and for its moment. Gives what frees the slot. @throws the signal's reason. */
-  async take(signal: AbortSignal): Promise<() => void> {
-    await this.#takeSlot(signal);
-    try {
-      await this.#quiet(signal);
-    } catch (error) {
-      this.#release();
-      throw error;
-    }
+  /**
+   * Waits for as many slots as a line asks for completions, or for all there are, and for its moment. Gives what frees them.
+   * @throws the signal's reason.
+   */
+  async take(signal: AbortSignal, choices = 1): Promise<() => void> {
+    const slots = Math.min(this.#options.count, Math.max(1, Math.ceil(choices)));
+    await this.#takeSlots(signal, slots);
     let held = true;
-    return () => {
-      if (held) this.#release();
+    const release = () => {
+      if (held) this.#release(slots);
       held = false;
     };
+    try {
+      await this.#quiet(signal);
+      return release;
+    } catch (error) {
+      release();
+      throw error;
+    }
   }
 
-  async #takeSlot(signal: AbortSignal): Promise<void> {
+  async #takeSlots(signal: AbortSignal, slots: number): Promise<void> {
     signal.throwIfAborted();
-    if (this.#free > 0) {
-      this.#free -= 1;
-      return;
-    }
-    const turn = deferred<void>();
+    const turn: Turn = { ...deferred<void>(), slots };
     const onAbort = () => {
       const place = this.#waiting.indexOf(turn);
       if (place < 0) return;
       this.#waiting.splice(place, 1);
       turn.reject(signal.reason);
+      this.#release(0);
     };
     this.#waiting.push(turn);
     signal.addEventListener("abort", onAbort, { once: true });
+    this.#release(0);
     try {
       await turn.promise;
     } finally {
@@ -65,10 +72,14 @@ export class LineSlots {
     }
   }
 
-  #release(): void {
-    const next = this.#waiting.shift();
-    if (next) next.resolve();
-    else this.#free += 1;
+  /** First come, first served: a line that asks for many is not passed by those that ask for few. */
+  #release(slots: number): void {
+    this.#free += slots;
+    for (let [next] = this.#waiting; next !== undefined && next.slots <= this.#free; [next] = this.#waiting) {
+      this.#waiting.shift();
+      this.#free -= next.slots;
+      next.resolve();
+    }
   }
 
   /** What was seen holds for a moment, so that many short lines do not ask for each. */

@@ -10,7 +10,7 @@ import {
   parseFileId,
 } from "@moiety/queue";
 import type { FileStore } from "../files/file-store.js";
-import { fileName } from "../files/stored-file.js";
+import { contentName, UPLOADED } from "../files/stored-file.js";
 
 type Kind = "output" | "error";
 const KIND_OF = { completed: "output", failed: "error" } as const satisfies Record<LineResult["outcome"], Kind>;
@@ -37,7 +37,7 @@ const folderOf = (batch: BatchId): string => `batches/${batch}`;
 /** Removes all that a batch has kept in the store for its own use. */
 export const removeSegments = (store: FileStore, batch: BatchId): Promise<void> => store.removeFolder(folderOf(batch));
 
-/** The same whoever writes it, so that writing it again replaces it. */
+/** The same whoever writes it, so that there is one of it. */
 function resultFileId(batch: BatchId, kind: Kind): FileId {
   return parseFileId(`file-${createHash("sha256").update(`${batch}/${kind}`).digest("hex").slice(0, 24)}`);
 }
@@ -71,17 +71,22 @@ export class ResultFiles {
     return ledgers.batches.seal(claim, names, lines);
   }
 
-  /** Writes a file of all results of a kind, `more` after them, and makes it visible. Repeatable. */
+  /**
+   * Writes a file of all results of a kind, `more` after them, and makes it visible. Repeatable: the first to finish counts. A former holder
+   * that comes late, when the ledger has long been emptied, replaces nothing.
+   */
   async write(kind: Kind, more?: AsyncIterable<string>): Promise<FileId> {
     const { ledgers, store, clock, claim, tenant, outputLifeMs } = this.#options;
     const id = resultFileId(claim.id, kind);
     const createdAtMs = clock.nowMs();
+    if ((await ledgers.files.find(id, tenant, createdAtMs)) !== undefined) return id;
     await ledgers.files.reserve({ id, tenant, nowMs: createdAtMs, limits: NO_FILE_LIMITS });
-    const bytes = await store.put(fileName(id), this.#contents(kind, more));
+    const place = randomUUID();
+    const bytes = await store.put(contentName(id, place), this.#contents(kind, more));
     const expiresAtMs = createdAtMs + outputLifeMs;
     const name = `${claim.id}_${kind}.jsonl`;
-    const file = { id, tenant, name, purpose: "batch_output", bytes, createdAtMs, expiresAtMs };
-    await ledgers.files.commit(file, NO_FILE_LIMITS);
+    const file = { id, tenant, name, purpose: "batch_output", bytes, place, createdAtMs, expiresAtMs };
+    if (!(await ledgers.files.commit(file, NO_FILE_LIMITS))) await store.remove(contentName(id, place));
     return id;
   }
 
@@ -108,10 +113,10 @@ async function* inChunks(texts: Iterable<string> | AsyncIterable<string>): Async
   if (chunk !== "") yield chunk;
 }
 
-/** Reads a stored file. @throws AppError DATA_LOSS when the ledger names it and the store has it not. */
-export async function* readStored(store: FileStore, id: FileId): AsyncGenerator<Uint8Array> {
+/** Reads an uploaded file. @throws AppError DATA_LOSS when the ledger names it and the store has it not. */
+export async function* readUpload(store: FileStore, id: FileId, fromByte = 0): AsyncGenerator<Uint8Array> {
   try {
-    yield* await store.read(fileName(id));
+    yield* await store.read(contentName(id, UPLOADED), fromByte);
   } catch (error) {
     const fault = AppError.from(error, "UNAVAILABLE");
     if (fault.code !== "NOT_FOUND") throw fault;

@@ -6,11 +6,11 @@ import type { BatchService } from "../batches/batch-service.js";
 import type { GatewayContext } from "../gateway-context.js";
 import { describePage, pageFields } from "../openai/list-page.js";
 import { parseBody } from "../openai/request-fields.js";
-import { describeFile, fileName } from "./stored-file.js";
+import { contentName, describeFile, fileFolder } from "./stored-file.js";
 import { receiveFile } from "./upload.js";
 
-const MAX_PAGE = 10_000;
-const listSchema = z.object({ ...pageFields({ limit: MAX_PAGE, fallback: MAX_PAGE }), purpose: z.string().max(64).optional() });
+const listSchema = z.object({
+  ...pageFields({ limit: 10_000, fallback: 1_000 }), purpose: z.string().max(64).optional() });
 
 type WithId = FastifyRequest<{ Params: { id: string } }>;
 
@@ -34,14 +34,14 @@ export function addFileRoutes(app: FastifyInstance, context: GatewayContext, ser
       const message = "the file is the input of a batch that has not ended; cancel the batch first";
       throw new AppError("FAILED_PRECONDITION", message, { details: { httpStatus: 409, openaiCode: "file_in_use" } });
     }
-    await store.remove(fileName(id));
+    await store.removeFolder(fileFolder(id));
     await ledgers.patiently(ledgers.files.forget(id));
     return id;
   };
 
   const sendContent = async (request: WithId, reply: FastifyReply) => {
     const file = await find(request);
-    const content = await store.read(fileName(file.id));
+    const content = await store.read(contentName(file.id, file.place));
     return reply
       .type("application/octet-stream")
       .header("content-length", file.bytes)

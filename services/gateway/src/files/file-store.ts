@@ -10,8 +10,8 @@ export interface FileStore {
    * @throws whatever the source throws.
    */
   put(name: string, source: AsyncIterable<Uint8Array | string>): Promise<number>;
-  /** @throws AppError NOT_FOUND. */
-  read(name: string): Promise<Readable>;
+  /** From a byte on; past the end there is nothing. @throws AppError NOT_FOUND. */
+  read(name: string, fromByte?: number): Promise<Readable>;
   /** Does nothing when there is no such name. */
   remove(name: string): Promise<void>;
   /** Removes every name that begins with `folder/`. */

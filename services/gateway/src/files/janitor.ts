@@ -3,7 +3,7 @@ import type { Ledgers } from "@moiety/queue";
 import type { Logger } from "@moiety/runtime";
 import { removeSegments } from "../batches/result-files.js";
 import type { FileStore } from "./file-store.js";
-import { fileName } from "./stored-file.js";
+import { fileFolder } from "./stored-file.js";
 
 export interface JanitorOptions {
   readonly ledgers: Ledgers;
@@ -47,7 +47,7 @@ export class Janitor {
   async #clean(tidy: boolean): Promise<void> {
     const { ledgers, store, clock } = this.#options;
     for (const id of await ledgers.files.due(clock.nowMs())) {
-      await store.remove(fileName(id));
+      await store.removeFolder(fileFolder(id));
       await ledgers.files.forget(id);
     }
     for (const id of await ledgers.batches.litter()) {

@@ -14,6 +14,8 @@ export interface ObjectStoreOptions {
 
 /** S3 takes no smaller parts but the last, and at most 10,000 of them. */
 const PART_BYTES = 8_388_608;
+/** What S3 answers when a range begins after the last byte. */
+const PAST_THE_END = 416;
 
 /** Files in a bucket of an S3-compatible store. What is longer than a part is uploaded in parts, and is there once the last of them is. */
 export class ObjectStore implements FileStore {
@@ -38,8 +40,8 @@ export class ObjectStore implements FileStore {
     return this.#putParts(name, joined([first.value, second.value], parts));
   }
 
-  async read(name: string): Promise<Readable> {
-    const answer = await asked(this.#bucket.getObjectResponse(name));
+  async read(name: string, fromByte = 0): Promise<Readable> {
+    const answer = await asked(fromByte === 0 ? this.#bucket.getObjectResponse(name) : this.#readFrom(name, fromByte));
     if (answer === null) throw new AppError("NOT_FOUND", "there is no such file");
     return answer.body === null ? Readable.from([]) : Readable.fromWeb(answer.body as ReadableStream);
   }
@@ -56,6 +58,15 @@ export class ObjectStore implements FileStore {
 
   /** Nothing: a rule of the bucket's own ends uploads that nobody completes. */
   async tidy(): Promise<void> {}
+
+  async #readFrom(name: string, fromByte: number): Promise<Response> {
+    try {
+      return await this.#bucket.getObjectRaw(name, false, fromByte);
+    } catch (error) {
+      if ((error as { status?: unknown }).status === PAST_THE_END) return new Response(null);
+      throw error;
+    }
+  }
 
   async #putParts(name: string, parts: AsyncIterable<Uint8Array>): Promise<number> {
     const uploadId = await asked(this.#bucket.getMultipartUploadId(name));

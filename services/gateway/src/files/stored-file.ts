@@ -1,7 +1,12 @@
 import type { FileId, FileRecord } from "@moiety/queue";
 
-/** Where the bytes of a file lie in the store. */
-export const fileName = (id: FileId): string => `files/${id}`;
+/** Where a file's contents lie in the store: its own, and others' that came too late. */
+export const fileFolder = (id: FileId): string => `files/${id}`;
+
+/** The place of what was uploaded: an upload has one writer. */
+export const UPLOADED = "content";
+
+export const contentName = (id: FileId, place: string): string => `${fileFolder(id)}/${place}`;
 
 /** What clients may upload, in OpenAI's names. Only `batch` is of use to this server; the others are kept for whoever reads them again. */
 export const UPLOAD_PURPOSES = ["batch", "assistants", "fine-tune", "vision", "user_data", "evals"] as const;

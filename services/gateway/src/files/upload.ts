@@ -6,7 +6,7 @@ import { z } from "zod";
 import type { BatchService } from "../batches/batch-service.js";
 import type { GatewayContext } from "../gateway-context.js";
 import { parseBody } from "../openai/request-fields.js";
-import { fileName, UPLOAD_PURPOSES } from "./stored-file.js";
+import { contentName, fileFolder, UPLOAD_PURPOSES, UPLOADED } from "./stored-file.js";
 
 const DAY_MS = 86_400_000;
 /** As OpenAI's API has it: inputs of batches go after a while, other files stay. */
@@ -46,7 +46,7 @@ export async function receiveFile(context: GatewayContext, service: BatchService
   const id = newFileId();
   await ledgers.patiently(ledgers.files.reserve({ id, tenant, nowMs: clock.nowMs(), limits }));
   try {
-    const { file, fields } = await readForm(request, (stream) => store.put(fileName(id), stream));
+    const { file, fields } = await readForm(request, (stream) => store.put(contentName(id, UPLOADED), stream));
     if (file === undefined) throw new AppError("INVALID_ARGUMENT", "file: expected a file", { details: { param: "file" } });
     const form = parseBody(formSchema, fields);
     const createdAtMs = clock.nowMs();
@@ -55,6 +55,7 @@ export async function receiveFile(context: GatewayContext, service: BatchService
       id,
       tenant,
       ...file,
+      place: UPLOADED,
       purpose: form.purpose,
       createdAtMs,
       ...(lifeMs === undefined ? {} : { expiresAtMs: createdAtMs + lifeMs }),
@@ -100,7 +101,7 @@ async function readForm(
 
 /** Removes a file that is announced or stored, as far as it goes now. */
 async function discard({ ledgers, store }: BatchService, id: FileRecord["id"], nowMs: number): Promise<void> {
-  await store.remove(fileName(id));
+  await store.removeFolder(fileFolder(id));
   await ledgers.patiently(ledgers.files.abandon(id, nowMs));
   await ledgers.patiently(ledgers.files.forget(id));
 }

@@ -50,9 +50,9 @@ export class VolumeStore implements FileStore {
     try {
       const file = createWriteStream(draft, { flags: "wx", mode: 0o600, highWaterMark: CHUNK_BYTES, flush: true });
       await pipeline(Readable.from(source, { objectMode: true }), file);
-      await mkdir(dirname(target), { recursive: true, mode: 0o700 });
+      const made = await mkdir(dirname(target), { recursive: true, mode: 0o700 });
       await rename(draft, target);
-      await syncFolder(dirname(target));
+      await syncFolders(dirname(target), made === undefined ? dirname(target) : dirname(made));
       return file.bytesWritten;
     } catch (error) {
       await rm(draft, { force: true }).catch(() => undefined);
@@ -60,10 +60,10 @@ export class VolumeStore implements FileStore {
     }
   }
 
-  async read(name: string): Promise<Readable> {
+  async read(name: string, fromByte = 0): Promise<Readable> {
     try {
       const handle = await open(this.#path(name), "r");
-      return handle.createReadStream({ highWaterMark: CHUNK_BYTES });
+      return handle.createReadStream({ start: fromByte, highWaterMark: CHUNK_BYTES });
     } catch (error) {
       throw storeFault(error);
     }
@@ -107,12 +107,13 @@ export class VolumeStore implements FileStore {
   }
 }
 
-/** A new name survives a loss of power only once its folder is on the disk. */
-async function syncFolder(folder: string): Promise<void> {
+/** A new name survives a loss of power only once its folder is on the disk, and that folder's name once the one above it is. */
+async function syncFolders(folder: string, highest: string): Promise<void> {
   const handle = await open(folder, "r");
   try {
     await handle.sync();
   } finally {
     await handle.close();
   }
+  if (folder !== highest) await syncFolders(dirname(folder), highest);
 }
