@@ -103,6 +103,44 @@ describe("a batch", () => {
     expect(line?.record.deadlineAtMs).toBeGreaterThan(Date.now() + 80_000_000);
   });
 
+  it("tries a line again that failed by no fault of its own, three times, and never one that was given up", async () => {
+    const failing = (code: string) => ({ tokens: [], finish: { reason: "error" as const, error: { code, message: "secret" } } });
+    const claimedPrompts = () => fixture.worker.claims.map(({ record }) => fixture.tokenizer.decode(record.promptTokens));
+    fixture.worker.script = ({ record }) => {
+      const text = fixture.tokenizer.decode(record.promptTokens);
+      if (text === "breaks") return failing("INTERNAL");
+      if (text === "kills") return failing("ABORTED");
+      const isFirst = claimedPrompts().filter((prompt) => prompt === text).length === 1;
+      return text === "recovers" && isFirst ? failing("UNAVAILABLE") : { tokens: [...record.promptTokens] };
+    };
+    const { id } = await client.begin(["breaks", "kills", "recovers", "fine"].map((prompt) => ({ prompt, max_tokens: 32, n: 1 })));
+    const ended = await client.ended(id);
+    expect(ended.request_counts).toEqual({ total: 4, completed: 2, failed: 2 });
+    expect((await client.results(ended.output_file_id)).map(textOf)).toEqual(["recovers", "fine"]);
+    const errors = await client.results(ended.error_file_id);
+    expect(errors.map((line) => [line.custom_id, line.response.status_code])).toEqual([
+      ["r1", 500],
+      ["r2", 503],
+    ]);
+    expect(errors[0]?.response.body.error.message).not.toContain("secret");
+    expect(claimedPrompts().sort()).toEqual(["breaks", "breaks", "breaks", "fine", "kills", "recovers", "recovers"]);
+  });
+
+  it("gives a line all the completions that it asks for", async () => {
+    const { id } = await client.begin([{ prompt: ["one", "two"], max_tokens: 32, n: 3 }]);
+    const ended = await client.ended(id);
+    const [line] = await client.results(ended.output_file_id);
+    const choices: { index: number; text: string }[] = line?.response.body.choices;
+    expect(choices.map(({ index, text }) => [index, text])).toEqual([
+      [0, "one"],
+      [1, "one"],
+      [2, "one"],
+      [3, "two"],
+      [4, "two"],
+      [5, "two"],
+    ]);
+  });
+
   it("runs chats too", async () => {
     const chat = (content: string) => ({ messages: [{ role: "user", content }], max_tokens: 3 });
     const { id } = await client.begin([chat("a"), chat("b")], { endpoint: "/v1/chat/completions" });

@@ -11,15 +11,13 @@ const line = { line: 3, customId: 'a "b"\n🙂' };
 
 describe("the result of a line", () => {
   it("is one line of JSON that names the request, whatever is in it", () => {
+    const customIds = fc.string({ unit: fc.constantFrom("a", "\n", '"', "🙂", "\ud800", "\u2028") });
     fc.assert(
-      fc.property(fc.string({ unit: "binary" }), fc.jsonValue(), (customId, value) => {
+      fc.property(customIds, fc.jsonValue(), (customId, value) => {
         const { text } = completedLine(batch, { line: 1, customId }, { requestId: "r", body: { value } });
-        expect(text).not.toContain("\n");
-        expect(JSON.parse(text)).toMatchObject({
-          custom_id: customId,
-          response: { status_code: 200, request_id: "r" },
-          error: null,
-        });
+        expect(text.includes("\n")).toBe(false);
+        const { custom_id, response, error } = JSON.parse(text);
+        expect([custom_id, response.status_code, error]).toEqual([customId, 200, null]);
       }),
     );
   });

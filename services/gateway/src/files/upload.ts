@@ -69,34 +69,55 @@ export async function receiveFile(context: GatewayContext, service: BatchService
   }
 }
 
-async function readForm(
-  request: FastifyRequest,
-  keep: (stream: Readable) => Promise<number>,
-): Promise<{ readonly file: StoredPart | undefined; readonly fields: Record<string, unknown> }> {
+interface ReceivedForm {
+  readonly file: StoredPart | undefined;
+  readonly fields: Record<string, unknown>;
+}
+
+/** The parser of forms knows its own faults by name, and throws plain errors for those of a form. */
+const isMalformed = (error: unknown): boolean => error instanceof Error && error.constructor === Error && !("code" in error);
+
+async function readForm(request: FastifyRequest, keep: (stream: Readable) => Promise<number>): Promise<ReceivedForm> {
+  try {
+    return await readParts(request, keep);
+  } catch (error) {
+    if (!isMalformed(error)) throw error;
+    throw new AppError("INVALID_ARGUMENT", "the form is malformed", { details: { openaiCode: "invalid_form" }, cause: error });
+  }
+}
+
+/** Reads a form to its end, also one that is at fault: a client that is still sending would not see the answer. */
+async function readParts(request: FastifyRequest, keep: (stream: Readable) => Promise<number>): Promise<ReceivedForm> {
   let file: StoredPart | undefined;
-  let isTooLong = false;
+  let fault: AppError | undefined;
   const fields: Record<string, unknown> = {};
   for await (const part of request.parts()) {
-    if (part.type === "file") {
-      if (part.fieldname !== "file" || file !== undefined) {
-        throw new AppError("INVALID_ARGUMENT", 'expected one file, named "file"', { details: { param: "file" } });
-      }
+    if (part.type === "field") {
+      setField(fields, part.fieldname, part.value);
+    } else if (part.fieldname !== "file" || file !== undefined) {
+      fault = new AppError("INVALID_ARGUMENT", 'expected one file, named "file"', { details: { param: "file" } });
+      part.file.resume();
+    } else {
       const bytes = await keep(part.file);
-      // The form is read to its end all the same: a client that is still sending would not see the answer.
-      isTooLong = part.file.truncated;
+      if (part.file.truncated) fault = tooLong();
       // By characters: half of one could not be sent back in a header.
       file = { name: [...(part.filename ?? "")].slice(0, MAX_NAME).join("") || "file", bytes };
-      continue;
     }
-    const [, outer, inner] = /^([a-z_]+)\[([a-z_]+)\]$/.exec(part.fieldname) ?? [];
-    if (outer === undefined || inner === undefined) fields[part.fieldname] = part.value;
-    else fields[outer] = { ...(fields[outer] as object | undefined), [inner]: part.value };
   }
-  if (isTooLong) {
-    const details = { httpStatus: 413, openaiCode: "file_too_large", param: "file" };
-    throw new AppError("INVALID_ARGUMENT", "file: longer than this server accepts", { details });
-  }
+  if (fault) throw fault;
   return { file, fields };
+}
+
+/** `a[b]` is the field b of an object a. */
+function setField(fields: Record<string, unknown>, name: string, value: unknown): void {
+  const [, outer, inner] = /^([a-z_]+)\[([a-z_]+)\]$/.exec(name) ?? [];
+  if (outer === undefined || inner === undefined) fields[name] = value;
+  else fields[outer] = { ...(fields[outer] as object | undefined), [inner]: value };
+}
+
+function tooLong(): AppError {
+  const details = { httpStatus: 413, openaiCode: "file_too_large", param: "file" };
+  return new AppError("INVALID_ARGUMENT", "file: longer than this server accepts", { details });
 }
 
 /** Removes a file that is announced or stored, as far as it goes now. */
