@@ -87,7 +87,15 @@ async function createBatch(context: GatewayContext, { ledgers, wake }: BatchServ
   const id = newBatchId();
   const maxOpen = config.MOIETY_MAX_BATCHES;
   const entry = { id, tenant, inputFileId: input.id, createdAtMs, document: JSON.stringify(document), maxOpen };
-  await ledgers.patiently(ledgers.batches.create(entry));
+  try {
+    await ledgers.patiently(ledgers.batches.create(entry));
+  } catch (error) {
+    // The caller takes it for refused: should Redis hear of it after all, nothing of it runs.
+    if (AppError.from(error).code === "UNAVAILABLE") {
+      applyEvent(ledgers.batches, id, { kind: "cancel", atMs: clock.nowMs() }).catch(() => undefined);
+    }
+    throw error;
+  }
   wake();
   const tokens = { input: 0, cached: 0, output: 0, reasoning: 0 };
   return { id, tenant, version: 1, completed: 0, failed: 0, tokens, document };

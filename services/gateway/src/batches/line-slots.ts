@@ -60,11 +60,11 @@ export class LineSlots {
       if (place < 0) return;
       this.#waiting.splice(place, 1);
       turn.reject(signal.reason);
-      this.#release(0);
+      this.#serve();
     };
     this.#waiting.push(turn);
     signal.addEventListener("abort", onAbort, { once: true });
-    this.#release(0);
+    this.#serve();
     try {
       await turn.promise;
     } finally {
@@ -72,9 +72,13 @@ export class LineSlots {
     }
   }
 
-  /** First come, first served: a line that asks for many is not passed by those that ask for few. */
   #release(slots: number): void {
     this.#free += slots;
+    this.#serve();
+  }
+
+  /** First come, first served: a line that asks for many is not passed by those that ask for few. */
+  #serve(): void {
     for (let [next] = this.#waiting; next !== undefined && next.slots <= this.#free; [next] = this.#waiting) {
       this.#waiting.shift();
       this.#free -= next.slots;
