@@ -1,4 +1,26 @@
+export {
+  type BatchChange,
+  type BatchClaim,
+  type BatchId,
+  type BatchLedger,
+  type LineResult,
+  newBatchId,
+  parseBatchId,
+  type StoredBatch,
+  type TokenCounts,
+} from "./batches/batch-ledger.js";
 export { createRequestConsumer, type RequestConsumerOptions } from "./consumer.js";
+export {
+  type FileId,
+  type FileIndex,
+  type FileLimits,
+  type FileRecord,
+  NO_FILE_LIMITS,
+  newFileId,
+  parseFileId,
+} from "./files/file-index.js";
+export { type LedgerOptions, type Ledgers, openLedgers } from "./ledgers.js";
+export type { Page, PageQuery } from "./page.js";
 export { createRequestProducer, type RequestProducerOptions } from "./producer.js";
 export { MAX_PRIORITY } from "./record-codec.js";
 export type { QueueConnectionOptions } from "./redis-connection.js";

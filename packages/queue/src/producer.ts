@@ -5,6 +5,7 @@ import type { Redis } from "ioredis";
 import { jobIdOf, QUEUE_NAME, type QueueKeys, queueKeys } from "./keys.js";
 import { followLog } from "./log-follower.js";
 import { NewsSubscriber } from "./news-subscriber.js";
+import { patiently } from "./patience.js";
 import { checkRecord, encodeRecord } from "./record-codec.js";
 import { connectRedis, disconnectRedis, type QueueConnectionOptions } from "./redis-connection.js";
 import { admitScript, asArray, cancelScript } from "./scripts.js";
@@ -23,6 +24,9 @@ export interface RequestProducerOptions extends QueueConnectionOptions {
   readonly rereadMs?: number;
   readonly clock?: Clock;
 }
+
+/** BullMQ scores a waiting job by its priority times this, plus a counter. */
+const BULL_PRIORITY_STEP = 2 ** 32;
 
 /** Connects at once, in the background; whatever is asked before the connection stands waits for it. */
 export function createRequestProducer(options: RequestProducerOptions): RequestProducer {
@@ -76,6 +80,17 @@ class RedisRequestProducer implements RequestProducer {
     }
   }
 
+  async resubmit(record: RequestRecord): Promise<void> {
+    try {
+      await this.submit(record);
+    } catch (error) {
+      if (AppError.from(error).code !== "ALREADY_EXISTS") throw error;
+      const finished = await this.#patiently(this.#redis.hexists(this.#keys.record(record.id), "finish"));
+      // BullMQ adds no job twice, and a job whose request is finished does nothing.
+      if (finished === 0) await this.#patiently(this.#enqueue(record));
+    }
+  }
+
   async #admit(record: RequestRecord): Promise<void> {
     const { bull, admitting } = this.#keys;
     const nowMs = this.#clock.nowMs();
@@ -114,20 +129,8 @@ class RedisRequestProducer implements RequestProducer {
     this.#redis.zrem(this.#keys.admitting, jobId).catch(() => undefined);
   }
 
-  async #patiently<T>(work: Promise<T>): Promise<T> {
-    work.catch(() => undefined);
-    const patience = new AbortController();
-    const timeout = this.#clock.sleep(this.#patienceMs, patience.signal).then(() => {
-      throw new AppError("UNAVAILABLE", "redis does not answer", { details: { waitedMs: this.#patienceMs } });
-    });
-    try {
-      return await Promise.race([work, timeout]);
-    } catch (error) {
-      throw AppError.from(error, "UNAVAILABLE");
-    } finally {
-      timeout.catch(() => undefined);
-      patience.abort();
-    }
+  #patiently<T>(work: Promise<T>): Promise<T> {
+    return patiently(work, { clock: this.#clock, patienceMs: this.#patienceMs });
   }
 
   follow(id: RequestId, fromIndex: number, signal: AbortSignal): AsyncIterable<LogEvent> {
@@ -164,6 +167,17 @@ class RedisRequestProducer implements RequestProducer {
   async depth(): Promise<{ readonly waiting: number; readonly active: number }> {
     const counts = await this.#patiently(this.#queue.getJobCounts("wait", "prioritized", "active"));
     return { waiting: (counts["wait"] ?? 0) + (counts["prioritized"] ?? 0), active: counts["active"] ?? 0 };
+  }
+
+  async moreUrgent(priority: number): Promise<number> {
+    const { bull } = this.#keys;
+    const [plain, urgent] = await this.#patiently(
+      Promise.all([
+        this.#redis.llen(bull("wait")),
+        this.#redis.zcount(bull("prioritized"), "-inf", `(${priority * BULL_PRIORITY_STEP}`),
+      ]),
+    );
+    return plain + urgent;
   }
 
   async workers(): Promise<readonly WorkerBeat[]> {

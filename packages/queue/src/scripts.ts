@@ -5,7 +5,7 @@ import type { Redis } from "ioredis";
 type Value = string | number | Buffer;
 
 /** A Lua script that runs atomically in Redis. Its answers come back as buffers, numbers, nulls and arrays of them. */
-class Script {
+export class Script {
   readonly #source: string;
   readonly #sha: string;
 

@@ -79,6 +79,11 @@ export interface RequestProducer {
    * @throws AppError RESOURCE_EXHAUSTED with details.retryAfterMs when the queue is at its bound; UNAVAILABLE when Redis cannot be reached.
    */
   submit(record: RequestRecord): Promise<void>;
+  /**
+   * {@link submit} for a request that may be there already, from a submitter who has died, at whatever point: it is then left as it is, and
+   * queued if it was not. The log of the first submission counts.
+   */
+  resubmit(record: RequestRecord): Promise<void>;
   /** Follows a log from `fromIndex`, over Redis restarts and attention workers' deaths, until its end, or until the signal aborts (then it returns). */
   follow(id: RequestId, fromIndex: number, signal: AbortSignal): AsyncIterable<LogEvent>;
   /** What {@link Claim.putPromptLogprobs} stored, one entry per prompt token; absent: nothing yet, or not asked for. */
@@ -87,6 +92,8 @@ export interface RequestProducer {
   cancel(id: RequestId): Promise<void>;
   /** Jobs waiting, and jobs being served. */
   depth(): Promise<{ readonly waiting: number; readonly active: number }>;
+  /** Jobs waiting that are more urgent than `priority`: what a job of that priority should let pass. */
+  moreUrgent(priority: number): Promise<number>;
   /** Attention workers whose heartbeat is fresh. */
   workers(): Promise<readonly WorkerBeat[]>;
   /** Whether Redis answers. */

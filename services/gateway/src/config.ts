@@ -37,6 +37,37 @@ export const gatewayConfigSchema = z.object({
   MOIETY_SLOW_CLIENT_TIMEOUT_MS: env
     .integer({ min: 100, max: 3_600_000, fallback: 60_000 })
     .describe("how long a client may leave its stream unread before the request is cancelled"),
+  MOIETY_FILES_DIR: z
+    .string()
+    .min(1)
+    .optional()
+    .describe(
+      "folder of uploaded files and of batches' results, the same for all gateways; without it or a bucket there are no files and batches",
+    ),
+  MOIETY_FILES_S3_URL: z
+    .url({ protocol: /^https?$/, error: "expected a URL of http or https that ends in the bucket's name" })
+    .optional()
+    .describe("bucket of an S3-compatible store for files, before MOIETY_FILES_DIR: https://HOST/BUCKET"),
+  MOIETY_FILES_S3_REGION: env.text("auto").describe("region of the bucket"),
+  MOIETY_FILES_S3_KEY_ID: z.string().default("").describe("access key of the bucket; absent: requests are not signed"),
+  MOIETY_FILES_S3_SECRET: z.string().default("").describe("secret of the access key"),
+  MOIETY_MAX_FILE_BYTES: env
+    .integer({ min: 1_024, max: 17_179_869_184, fallback: 209_715_200 })
+    .describe("longest file that may be uploaded"),
+  MOIETY_MAX_FILES: env.integer({ min: 1, max: 1_000_000, fallback: 10_000 }).describe("files that a tenant may keep"),
+  MOIETY_MAX_FILES_BYTES: env
+    .integer({ min: 1_024, max: 1_099_511_627_776, fallback: 10_737_418_240 })
+    .describe("bytes of all files that a tenant may keep"),
+  MOIETY_BATCH_LINES: env
+    .integer({ min: 0, max: 4_096, fallback: 8 })
+    .describe("lines of batches that this gateway runs at once; 0: it leaves them to other gateways"),
+  MOIETY_BATCH_LEASE_MS: env
+    .integer({ min: 500, max: 600_000, fallback: 10_000 })
+    .describe("how long after its gateway died a batch is taken over by another"),
+  MOIETY_MAX_BATCHES: env
+    .integer({ min: 1, max: 100_000, fallback: 100 })
+    .describe("batches of a tenant that may be open at once; more are answered with 429"),
+  MOIETY_MAX_BATCH_LINES: env.integer({ min: 1, max: 1_000_000, fallback: 50_000 }).describe("requests that a batch may have"),
   MOIETY_API_KEYS: z
     .string()
     .optional()

@@ -24,11 +24,19 @@ export interface GenerationTimer {
 }
 
 export interface GatewayMetrics {
-  startGeneration(promptTokens: readonly number[]): GenerationTimer;
+  /** `timed`: whether its times tell how the service does. */
+  startGeneration(promptTokens: readonly number[], timed: boolean): GenerationTimer;
   response(labels: { readonly route: string; readonly status: number }): void;
   rejected(reason: "queue-full" | "too-many-streams" | "draining"): void;
   slowClient(): void;
   inFlight(change: 1 | -1): void;
+  batchLineRuns(change: 1 | -1): void;
+  batchLineEnded(outcome: "completed" | "failed"): void;
+  batchEnded(status: string): void;
+  /** Of the whole cluster. */
+  openBatches(count: number): void;
+  batchTakenOver(): void;
+  batchFailedToRun(): void;
 }
 
 /** Every metric of the gateway. `vllm:*` names are those that existing dashboards know. */
@@ -103,8 +111,9 @@ export function createGatewayMetrics(options: GatewayMetricsOptions): GatewayMet
       this.set({ state: "active" }, depth.active);
     },
   });
+  const batches = createBatchMetrics(options.registry);
 
-  const startGeneration = (promptTokens: readonly number[]): GenerationTimer => {
+  const startGeneration = (promptTokens: readonly number[], timed: boolean): GenerationTimer => {
     const startMs = options.clock.monotonicMs();
     const choices = promptTokens.map(() => ({ tokens: 0, firstMs: 0, lastMs: 0 }));
     return {
@@ -119,9 +128,10 @@ export function createGatewayMetrics(options: GatewayMetricsOptions): GatewayMet
         if (!choice || count === 0) return;
         const nowMs = options.clock.monotonicMs();
         if (choice.tokens === 0) {
-          ttft.observe(labels, (nowMs - startMs) / 1_000);
+          if (timed) ttft.observe(labels, (nowMs - startMs) / 1_000);
           choice.firstMs = nowMs;
-        } else for (let token = 0; token < count; token++) itl.observe(labels, (nowMs - choice.lastMs) / 1_000 / count);
+        } else if (timed)
+          for (let token = 0; token < count; token++) itl.observe(labels, (nowMs - choice.lastMs) / 1_000 / count);
         choice.tokens += count;
         choice.lastMs = nowMs;
         outputTotal.inc(labels, count);
@@ -129,9 +139,9 @@ export function createGatewayMetrics(options: GatewayMetricsOptions): GatewayMet
       end(index, end) {
         const choice = choices[index];
         if (!choice) return;
-        e2e.observe(labels, (options.clock.monotonicMs() - startMs) / 1_000);
+        if (timed) e2e.observe(labels, (options.clock.monotonicMs() - startMs) / 1_000);
         outputHistogram.observe(labels, choice.tokens);
-        if (choice.tokens > 1) perToken.observe(labels, (choice.lastMs - choice.firstMs) / 1_000 / (choice.tokens - 1));
+        if (timed && choice.tokens > 1) perToken.observe(labels, (choice.lastMs - choice.firstMs) / 1_000 / (choice.tokens - 1));
         success.inc({ ...labels, finished_reason: end.finishReason });
         for (const [kind, count] of Object.entries(end.repairs)) repairs.inc({ kind }, count);
       },
@@ -147,5 +157,48 @@ export function createGatewayMetrics(options: GatewayMetricsOptions): GatewayMet
     rejected: (reason) => rejections.inc({ reason }),
     slowClient: () => slow.inc(),
     inFlight: (change) => inFlight.inc(change),
+    ...batches,
+  };
+}
+
+type BatchMetrics = Pick<GatewayMetrics, "openBatches"> & Pick<GatewayMetrics, Extract<keyof GatewayMetrics, `batch${string}`>>;
+
+function createBatchMetrics(registry: Registry): BatchMetrics {
+  const registers = [registry];
+  const open = new Gauge({
+    name: "moiety_batches_open",
+    help: "Batches of the whole cluster that have not ended, as a gateway last saw them",
+    registers,
+  });
+  const ended = new Counter({
+    name: "moiety_batches_total",
+    help: "Batches that this gateway brought to their end, by status",
+    labelNames: ["status"],
+    registers,
+  });
+  const running = new Gauge({ name: "moiety_batch_lines_in_flight", help: "Lines of batches that this gateway runs", registers });
+  const lines = new Counter({
+    name: "moiety_batch_lines_total",
+    help: "Lines of batches that got a result, by outcome",
+    labelNames: ["outcome"],
+    registers,
+  });
+  const takeovers = new Counter({
+    name: "moiety_batch_takeovers_total",
+    help: "Batches taken over from a gateway that died or lost them",
+    registers,
+  });
+  const faults = new Counter({
+    name: "moiety_batch_faults_total",
+    help: "Times that work on a batch failed and was begun again",
+    registers,
+  });
+  return {
+    openBatches: (count) => open.set(count),
+    batchEnded: (status) => ended.inc({ status }),
+    batchLineRuns: (change) => running.inc(change),
+    batchLineEnded: (outcome) => lines.inc({ outcome }),
+    batchTakenOver: () => takeovers.inc(),
+    batchFailedToRun: () => faults.inc(),
   };
 }

@@ -5,6 +5,8 @@ import { addProcessRoutes, createRegistry, type Logger } from "@moiety/runtime";
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { loadApiKeys } from "./auth/api-keys.js";
 import { authenticate } from "./auth/authenticate.js";
+import { openBatchService } from "./batches/batch-service.js";
+import { addFileAndBatchRoutes } from "./batches/routes.js";
 import type { GatewayConfig } from "./config.js";
 import type { GatewayContext } from "./gateway-context.js";
 import { createGatewayMetrics } from "./metrics.js";
@@ -28,6 +30,8 @@ export interface Gateway {
 }
 
 const REQUEST_ID = /^[A-Za-z0-9._:-]{1,128}$/;
+/** For a whole request to come in: also a large file, over a slow line. */
+const UPLOAD_TIMEOUT_MS = 600_000;
 /** What nginx logs for a client that went away. */
 const CLIENT_CLOSED = 499;
 const isApiPath = (path: string): boolean => /^\/(v1|tokenize|detokenize)([/?]|$)/.test(path);
@@ -82,6 +86,11 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const app = createApp(config);
   const shared = { config, clock, logger, metrics, model, names, producer, workers, tenantOf };
   const context: GatewayContext = { ...shared, elapsedMs: addStopwatch(app, clock), load: () => traffic.count };
+  const batches = await openBatchService(context).catch(async (error: unknown) => {
+    workers.close();
+    await producer.close();
+    throw error;
+  });
   addErrorHandling(app, logger);
   addTraffic(app, context, traffic);
   app.addHook("onRequest", async (request) => {
@@ -89,9 +98,12 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   });
   addProcessRoutes(app, { registry, readiness: () => missingForReadiness(context, traffic) });
   await app.register(async (scope) => addOpenAiRoutes(scope, context));
+  if (batches) await app.register(async (scope) => addFileAndBatchRoutes(scope, context, batches));
   const release = async () => {
     workers.close();
+    await batches?.stop();
     await app.close();
+    await batches?.close();
     await producer.close();
   };
   const port = await listen(app, config).catch(async (error: unknown) => {
@@ -100,8 +112,10 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   });
   const { name, harmony, fingerprint, tokenizer } = model;
   logger.info({ port, model: name, harmony, fingerprint, tokenizer: tokenizer !== undefined }, "gateway listening");
+  batches?.start();
   let closed: Promise<void> | undefined;
   const close = async () => {
+    await batches?.stop();
     await traffic.drain();
     await release();
   };
@@ -117,7 +131,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
 function createApp(config: GatewayConfig): FastifyInstance {
   return Fastify({
     bodyLimit: config.MOIETY_MAX_BODY_BYTES,
-    requestTimeout: 60_000,
+    requestTimeout: UPLOAD_TIMEOUT_MS,
     forceCloseConnections: "idle",
     routerOptions: { maxParamLength: 256 },
     genReqId: (request) => {

@@ -41,6 +41,7 @@ export class GatewayFixture {
   readonly redis: RedisServer;
   readonly url: string;
   readonly #directory: string;
+  readonly #environment: Record<string, string>;
   readonly #tokenizer: Tokenizer | undefined;
 
   private constructor(parts: {
@@ -48,6 +49,7 @@ export class GatewayFixture {
     worker: ScriptedWorker;
     redis: RedisServer;
     directory: string;
+    environment: Record<string, string>;
     tokenizer: Tokenizer | undefined;
   }) {
     this.gateway = parts.gateway;
@@ -55,24 +57,31 @@ export class GatewayFixture {
     this.redis = parts.redis;
     this.url = `http://127.0.0.1:${parts.gateway.port}`;
     this.#directory = parts.directory;
+    this.#environment = parts.environment;
     this.#tokenizer = parts.tokenizer;
   }
 
-  static async start(kind: TokenizerKind, environment: Record<string, string> = {}): Promise<GatewayFixture> {
+  static async start(kind: TokenizerKind, changes: Record<string, string> = {}): Promise<GatewayFixture> {
     const redis = await RedisServer.start();
     const directory = await writeCheckpoint(kind);
     const worker = await ScriptedWorker.start({ redisUrl: redis.url, prefix: "moiety" });
-    const gateway = await serveGateway({
+    const environment = {
       MOIETY_HTTP_PORT: "0",
       MOIETY_LOG_LEVEL: "silent",
       MOIETY_MODEL: directory,
       MOIETY_MODEL_NAME: "tiny",
       MOIETY_REDIS_URL: redis.url,
-      ...environment,
-    });
+      ...changes,
+    };
+    const gateway = await serveGateway(environment);
     // The process has one; the gateway refreshes what it knows of workers in the background.
     const tokenizer = kind === "none" ? undefined : await openTokenizer(join(directory, "tokenizer.json"));
-    return new GatewayFixture({ gateway, worker, redis, directory, tokenizer });
+    return new GatewayFixture({ gateway, worker, redis, directory, environment, tokenizer });
+  }
+
+  /** Another gateway of the same cluster; whoever starts it closes it. */
+  startAnother(): Promise<Gateway> {
+    return serveGateway(this.#environment);
   }
 
   async close(): Promise<void> {

@@ -89,7 +89,8 @@ function routerEnvironment(options: ClusterOptions, address: string): Readonly<R
 }
 
 function gatewayEnvironment(options: ClusterOptions): Readonly<Record<string, string>> {
-  return { MOIETY_HTTP_HOST: options.host, MOIETY_HTTP_PORT: String(options.port) };
+  const files = join(options.dataDir, "files");
+  return { MOIETY_HTTP_HOST: options.host, MOIETY_HTTP_PORT: String(options.port), MOIETY_FILES_DIR: files };
 }
 
 function planRedis(options: ClusterOptions, port: number): ProcessPlan {

@@ -7,13 +7,17 @@ import type { CallDelta, ContentToken } from "./choice-assembler.js";
 import { mergeAsync } from "./merge.js";
 
 export interface GenerationOptions {
-  readonly producer: RequestProducer;
+  readonly producer: Pick<RequestProducer, "submit" | "follow" | "cancel">;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: GatewayMetrics;
   readonly plans: readonly ChoicePlan[];
   /** Aborts when the client is gone. */
   readonly signal: AbortSignal;
+  /** Aborts when another process will follow the requests on: they are not cancelled. */
+  readonly leave?: AbortSignal;
+  /** False: nobody waits for the answer, so that its times say nothing about the service. Default true. */
+  readonly timed?: boolean;
 }
 
 /** After the deadline the worker has so long to say so itself. */
@@ -28,7 +32,8 @@ export class Generation {
 
   private constructor(options: GenerationOptions) {
     this.#options = options;
-    this.#timer = options.metrics.startGeneration(options.plans.map(({ record }) => record.promptTokens.length));
+    const promptTokens = options.plans.map(({ record }) => record.promptTokens.length);
+    this.#timer = options.metrics.startGeneration(promptTokens, options.timed ?? true);
   }
 
   /**
@@ -54,13 +59,19 @@ export class Generation {
 
   /** Every event of every choice. Cancels what is left when the reader stops or the signal aborts. @throws AppError. */
   async *events(): AsyncGenerator<ChoiceEvent> {
-    const { plans, signal, producer, clock } = this.#options;
+    const { plans, signal, leave, producer, clock } = this.#options;
     const onAbort = () => {
       this.cancel();
       this.#stop.abort();
     };
     signal.addEventListener("abort", onAbort, { once: true });
     if (signal.aborted) onAbort();
+    const onLeave = () => {
+      this.#running.clear();
+      this.#stop.abort();
+    };
+    leave?.addEventListener("abort", onLeave, { once: true });
+    if (leave?.aborted) onLeave();
     const deadline = new AbortController();
     let late = false;
     const latestMs = Math.max(...plans.map(({ record }) => record.deadlineAtMs)) + DEADLINE_GRACE_MS;
@@ -78,14 +89,16 @@ export class Generation {
         this.#observe(event);
         yield event;
       }
+      if (leave?.aborted) throw new AppError("ABORTED", "another process goes on with the request");
       if (late) throw new AppError("DEADLINE_EXCEEDED", "the request was not finished by its deadline");
       if (signal.aborted) throw new AppError("CANCELLED", "the client closed the connection");
     } catch (error) {
-      this.#timer.fail(AppError.from(error));
+      if (!leave?.aborted) this.#timer.fail(AppError.from(error));
       throw error;
     } finally {
       deadline.abort();
       signal.removeEventListener("abort", onAbort);
+      leave?.removeEventListener("abort", onLeave);
       this.cancel();
       this.#stop.abort();
     }

@@ -1,4 +1,4 @@
-import { AppError } from "@moiety/core";
+import { AppError, type RequestId, type TenantId } from "@moiety/core";
 import type { FastifyReply } from "fastify";
 import type { GatewayContext } from "../gateway-context.js";
 import { clientSignal } from "../gateway-context.js";
@@ -20,9 +20,15 @@ export interface AnswerShape {
   readonly usage: (usage: Usage) => object;
 }
 
-export interface AnswerOptions {
-  readonly context: GatewayContext;
-  readonly reply: FastifyReply;
+/** Who asks, and by what name. */
+export interface RequestOrigin {
+  readonly tenant: TenantId;
+  /** Of the answer; absent: a new one. */
+  readonly id?: RequestId;
+}
+
+/** A request that was checked and can be run. */
+export interface PreparedAnswer {
   readonly plans: readonly ChoicePlan[];
   readonly shape: AnswerShape;
   readonly stream: boolean;
@@ -31,9 +37,14 @@ export interface AnswerOptions {
   readonly promptOf: (index: number) => number;
 }
 
+interface AnswerOptions extends PreparedAnswer {
+  readonly context: GatewayContext;
+  readonly reply: FastifyReply;
+}
+
 /** Runs the choices and answers, in one piece or as a stream. @throws AppError as long as nothing was sent. */
 export async function answer(options: AnswerOptions): Promise<unknown> {
-  const { context, reply, plans, shape, promptOf } = options;
+  const { context, reply, plans } = options;
   const { producer, clock, logger, metrics } = context;
   const generation = await Generation.start({ producer, clock, logger, metrics, plans, signal: clientSignal(reply) });
   // The attention workers' logs know a choice by its own id: this line joins the two.
@@ -42,6 +53,11 @@ export async function answer(options: AnswerOptions): Promise<unknown> {
     await stream(options, generation);
     return reply;
   }
+  return answerWhole(options, generation);
+}
+
+/** The answer in one piece. @throws AppError. */
+export async function answerWhole({ plans, shape, promptOf }: PreparedAnswer, generation: Generation): Promise<object> {
   const choices = await generation.collect();
   const ends = choices.map((choice) => choice.end);
   return shape.whole(choices, usageOf(plans, ends, promptOf));

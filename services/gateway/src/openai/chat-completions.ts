@@ -6,7 +6,7 @@ import { HarmonyReader, PlainReader, TokenIdReader } from "../generation/output-
 import { outputLimit, planChoices } from "../generation/plan.js";
 import { samplingParams } from "../generation/sampling.js";
 import type { ServedModel } from "../model/served-model.js";
-import { answer } from "./answer.js";
+import { answer, type PreparedAnswer, type RequestOrigin } from "./answer.js";
 import { type ChatRequest, chatRequestSchema } from "./chat-request.js";
 import { ChatChunks, type ChatShape, chatResponse } from "./chat-response.js";
 import { checkChoices } from "./completions.js";
@@ -19,15 +19,25 @@ export async function createChatCompletion(
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<unknown> {
-  const body = parseBody(chatRequestSchema, request.body);
+  const prepared = await prepareChatCompletion(context, request.body, { tenant: context.tenantOf(request) });
+  return answer({ context, reply, ...prepared });
+}
+
+/** Checks a body and says how to answer it. @throws AppError. */
+export async function prepareChatCompletion(
+  context: GatewayContext,
+  input: unknown,
+  origin: RequestOrigin,
+): Promise<PreparedAnswer> {
+  const body = parseBody(chatRequestSchema, input);
   const { model } = context;
   checkModel(model, body.model);
   checkChoices(body.n ?? 1, context.config.MOIETY_MAX_CHOICES);
   const tokens = await chatPrompt(body, model, context.clock);
-  const id = newRequestId("chatcmpl");
+  const id = origin.id ?? newRequestId("chatcmpl");
   const plans = planChoices({
     id,
-    tenant: context.tenantOf(request),
+    tenant: origin.tenant,
     fields: body,
     clock: context.clock,
     timeoutMs: context.config.MOIETY_REQUEST_TIMEOUT_MS,
@@ -46,9 +56,7 @@ export async function createChatCompletion(
   };
   const includeUsage = body.stream_options?.include_usage === true;
   const chunks = new ChatChunks(shape, includeUsage);
-  return answer({
-    context,
-    reply,
+  return {
     plans,
     stream: body.stream === true,
     includeUsage,
@@ -59,7 +67,7 @@ export async function createChatCompletion(
       chunks: (event) => chunks.chunks(event),
       usage: (usage) => chunks.usage(usage),
     },
-  });
+  };
 }
 
 function readerFor(model: ServedModel) {

@@ -6,7 +6,7 @@ import type { GatewayContext } from "../gateway-context.js";
 import { PlainReader, TokenIdReader } from "../generation/output-reader.js";
 import { outputLimit, planChoices } from "../generation/plan.js";
 import { samplingParams } from "../generation/sampling.js";
-import { answer } from "./answer.js";
+import { answer, type PreparedAnswer, type RequestOrigin } from "./answer.js";
 import {
   type CompletionRequest,
   checkPromptTokens,
@@ -24,7 +24,13 @@ const DEFAULT_MAX_TOKENS = 16;
 
 /** `POST /v1/completions`. */
 export async function createCompletion(context: GatewayContext, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
-  const body = parseBody(completionRequestSchema, request.body);
+  const prepared = await prepareCompletion(context, request.body, { tenant: context.tenantOf(request) });
+  return answer({ context, reply, ...prepared });
+}
+
+/** Checks a body and says how to answer it. @throws AppError. */
+export async function prepareCompletion(context: GatewayContext, input: unknown, origin: RequestOrigin): Promise<PreparedAnswer> {
+  const body = parseBody(completionRequestSchema, input);
   const { model } = context;
   checkModel(model, body.model);
   const inputs = promptsOf(body);
@@ -35,8 +41,8 @@ export async function createCompletion(context: GatewayContext, request: Fastify
   );
   const { tokenizer } = model;
   const plans = planChoices({
-    id: newRequestId("cmpl"),
-    tenant: context.tenantOf(request),
+    id: origin.id ?? newRequestId("cmpl"),
+    tenant: origin.tenant,
     fields: body,
     clock: context.clock,
     timeoutMs: context.config.MOIETY_REQUEST_TIMEOUT_MS,
@@ -46,9 +52,7 @@ export async function createCompletion(context: GatewayContext, request: Fastify
   const id = plans[0]?.record.id ?? newRequestId("cmpl");
   const shape = shapeOf(context, body, { id, plans });
   const chunks = new CompletionChunks(shape, body.stream_options?.include_usage === true);
-  return answer({
-    context,
-    reply,
+  return {
     plans,
     stream: body.stream === true,
     includeUsage: body.stream_options?.include_usage === true,
@@ -59,7 +63,7 @@ export async function createCompletion(context: GatewayContext, request: Fastify
       chunks: (event) => chunks.chunks(event),
       usage: (usage) => chunks.usage(usage),
     },
-  });
+  };
 }
 
 export function checkChoices(count: number, limit: number): void {

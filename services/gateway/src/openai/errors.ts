@@ -79,6 +79,10 @@ const FASTIFY_ERRORS: Readonly<Record<string, readonly [status: number, code: st
   FST_ERR_CTP_INVALID_MEDIA_TYPE: [415, "unsupported_media_type", "expected a body of content-type application/json"],
   FST_ERR_CTP_EMPTY_JSON_BODY: [400, "invalid_json", "expected a JSON object as the body, found nothing"],
   FST_ERR_CTP_INVALID_JSON_BODY: [400, "invalid_json", "the body is not valid JSON"],
+  FST_INVALID_MULTIPART_CONTENT_TYPE: [415, "unsupported_media_type", "expected a body of content-type multipart/form-data"],
+  FST_FILES_LIMIT: [413, "too_many_files", "expected one file"],
+  FST_PARTS_LIMIT: [413, "form_too_large", "the form has more parts than this server accepts"],
+  FST_FIELDS_LIMIT: [413, "form_too_large", "the form has more fields than this server accepts"],
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: [400, "invalid_content_length", "the body's length is not its content-length"],
 };
 

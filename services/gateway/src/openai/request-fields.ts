@@ -25,7 +25,7 @@ const seedSchema = z
 const logitBiasSchema = z.record(z.string().regex(/^\d{1,10}$/, "expected token ids as keys"), z.number().min(-100).max(100));
 
 /** As OpenAI's API bounds it. Nothing is stored yet, so that it is only checked. */
-const metadataSchema = z
+export const metadataSchema = z
   .record(z.string().max(64), z.string().max(512))
   .refine((pairs) => Object.keys(pairs).length <= METADATA_PAIRS, `expected at most ${METADATA_PAIRS} pairs`);
 

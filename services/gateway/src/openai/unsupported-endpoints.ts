@@ -17,7 +17,11 @@ const UNSUPPORTED: readonly (readonly [path: RegExp, why: string])[] = [
   [/^\/v1\/responses$/, "the Responses API is not available yet: use /v1/chat/completions"],
   [/^\/v1\/messages$/, "Anthropic's API is not available: use /v1/chat/completions"],
   [/^\/v1\/chat\/completions$/, `${STORED}: chat completions cannot be read again`],
-  [/^\/v1\/(batches|files|uploads)$/, `${STORED}: files and batches are not available`],
+  [
+    /^\/v1\/(batches|files)$/,
+    "not available here: files and batches have OpenAI's paths only, and none without MOIETY_FILES_DIR or MOIETY_FILES_S3_URL",
+  ],
+  [/^\/v1\/uploads$/, "uploads in parts are not available: use /v1/files"],
   [
     /^\/v1\/(conversations|assistants|threads|vector_stores|containers)$/,
     `${STORED}: conversations, assistants and their stores are not available`,

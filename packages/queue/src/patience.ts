@@ -1,0 +1,21 @@
+import { AppError, type Clock } from "@moiety/core";
+
+/** Waits for Redis for so long and no longer. @throws AppError UNAVAILABLE when it did not answer, or whatever the work threw. */
+export async function patiently<T>(
+  work: Promise<T>,
+  options: { readonly clock: Clock; readonly patienceMs: number },
+): Promise<T> {
+  work.catch(() => undefined);
+  const patience = new AbortController();
+  const timeout = options.clock.sleep(options.patienceMs, patience.signal).then(() => {
+    throw new AppError("UNAVAILABLE", "redis does not answer", { details: { waitedMs: options.patienceMs } });
+  });
+  try {
+    return await Promise.race([work, timeout]);
+  } catch (error) {
+    throw AppError.from(error, "UNAVAILABLE");
+  } finally {
+    timeout.catch(() => undefined);
+    patience.abort();
+  }
+}

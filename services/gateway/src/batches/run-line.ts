@@ -1,0 +1,77 @@
+import { AppError } from "@moiety/core";
+import type { LineResult } from "@moiety/queue";
+import type { GatewayContext } from "../gateway-context.js";
+import { Generation, type GenerationOptions } from "../generation/generation.js";
+import { answerWhole, type PreparedAnswer } from "../openai/answer.js";
+import type { InputLine } from "./input-line.js";
+import { type LineBatch, prepareLine, requestIdOf } from "./line-request.js";
+import { completedLine, failedLine } from "./line-result.js";
+
+export interface LineSignals {
+  /** Aborts when the line is no longer wanted: its requests are cancelled. */
+  readonly stop: AbortSignal;
+  /** Aborts when another process goes on with the batch: its requests are left running. */
+  readonly leave: AbortSignal;
+  /** Aborts in either case. */
+  readonly over: AbortSignal;
+}
+
+/** Faults of the cluster's state, not of the request: they pass. Nobody else cancels a request but whoever was not sure to have submitted it. */
+const PASSING: ReadonlySet<AppError["code"]> = new Set([
+  "UNAVAILABLE",
+  "RESOURCE_EXHAUSTED",
+  "CANCELLED",
+  "NOT_FOUND",
+  "DEADLINE_EXCEEDED",
+]);
+const ATTEMPTS = 3;
+const FIRST_WAIT_MS = 250;
+const LONGEST_WAIT_MS = 15_000;
+
+/**
+ * Runs a line until it has a result; undefined when it was stopped or left. A request that an earlier holder of the batch submitted is
+ * followed from its first token instead of being submitted again.
+ */
+export async function runLine(
+  context: GatewayContext,
+  batch: LineBatch,
+  line: InputLine,
+  signals: LineSignals,
+): Promise<LineResult | undefined> {
+  const { over } = signals;
+  for (let attempt = 0; !over.aborted; attempt++) {
+    const requestId = requestIdOf(batch, line.line, attempt);
+    const failed = (error: AppError) => failedLine(batch.id, line, { requestId, error });
+    let prepared: PreparedAnswer;
+    try {
+      prepared = await prepareLine(context, batch, line, attempt);
+    } catch (error) {
+      return failed(AppError.from(error));
+    }
+    try {
+      return completedLine(batch.id, line, { requestId, body: await generate(context, prepared, signals) });
+    } catch (thrown) {
+      const error = AppError.from(thrown);
+      if (over.aborted) return undefined;
+      if (!PASSING.has(error.code) && (isRefusal(error) || attempt + 1 >= ATTEMPTS)) return failed(error);
+      context.logger.warn({ err: error, batch: batch.id, line: line.line, attempt }, "a line of a batch is run again");
+    }
+    await context.clock.sleep(Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** Math.min(attempt, 16)), over).catch(() => undefined);
+  }
+  return undefined;
+}
+
+/** Repeating it would change nothing; or it was given up after it had cost worker after worker. */
+const isRefusal = ({ code }: AppError): boolean => code === "INVALID_ARGUMENT" || code === "OUT_OF_RANGE" || code === "ABORTED";
+
+async function generate(context: GatewayContext, prepared: PreparedAnswer, { stop, leave }: LineSignals): Promise<object> {
+  const { clock, logger, metrics, producer: queue } = context;
+  const { plans } = prepared;
+  const producer: GenerationOptions["producer"] = {
+    submit: (record) => queue.resubmit(record),
+    follow: (id, fromIndex, signal) => queue.follow(id, fromIndex, signal),
+    cancel: (id) => queue.cancel(id),
+  };
+  const generation = await Generation.start({ producer, clock, logger, metrics, plans, signal: stop, leave, timed: false });
+  return answerWhole(prepared, generation);
+}
