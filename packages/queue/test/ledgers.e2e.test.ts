@@ -47,7 +47,10 @@ async function store(
   const id = newFileId();
   await ledgers.files.reserve({ id, tenant, nowMs: atMs, limits: NO_FILE_LIMITS });
   const expiry = expiresAtMs === undefined ? {} : { expiresAtMs };
-  await ledgers.files.commit({ id, tenant, name: "in.jsonl", purpose, bytes, place: "p", createdAtMs: atMs, ...expiry }, NO_FILE_LIMITS);
+  await ledgers.files.commit(
+    { id, tenant, name: "in.jsonl", purpose, bytes, place: "p", createdAtMs: atMs, ...expiry },
+    NO_FILE_LIMITS,
+  );
   return id;
 }
 

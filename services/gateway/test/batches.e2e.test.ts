@@ -113,7 +113,9 @@ describe("a batch", () => {
       const isFirst = claimedPrompts().filter((prompt) => prompt === text).length === 1;
       return text === "recovers" && isFirst ? failing("UNAVAILABLE") : { tokens: [...record.promptTokens] };
     };
-    const { id } = await client.begin(["breaks", "kills", "recovers", "fine"].map((prompt) => ({ prompt, max_tokens: 32, n: 1 })));
+    const { id } = await client.begin(
+      ["breaks", "kills", "recovers", "fine"].map((prompt) => ({ prompt, max_tokens: 32, n: 1 })),
+    );
     const ended = await client.ended(id);
     expect(ended.request_counts).toEqual({ total: 4, completed: 2, failed: 2 });
     expect((await client.results(ended.output_file_id)).map(textOf)).toEqual(["recovers", "fine"]);

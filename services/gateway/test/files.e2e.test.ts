@@ -109,7 +109,7 @@ describe("/v1/files", () => {
     expect(await upload({ purpose: "batch" })).toMatchObject(shape(400, "file"));
     expect(await upload({ other: file, purpose: "batch" })).toMatchObject(shape(400, "file"));
     expect(await upload({ file: new Blob(["x".repeat(5_001)]), purpose: "batch" })).toMatchObject(shape(413, "file"));
-    const malformed = ["--b\r\ncontent-disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\nno end", "", "x"];
+    const malformed = ['--b\r\ncontent-disposition: form-data; name="file"; filename="f"\r\n\r\nno end', "", "x"];
     for (const body of malformed) {
       const headers = { authorization, "content-type": "multipart/form-data; boundary=b" };
       expect([body, (await fixture.request("/v1/files", { method: "POST", headers, body })).status]).toEqual([body, 400]);

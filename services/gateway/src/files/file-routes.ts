@@ -10,7 +10,9 @@ import { contentName, describeFile, fileFolder } from "./stored-file.js";
 import { receiveFile } from "./upload.js";
 
 const listSchema = z.object({
-  ...pageFields({ limit: 10_000, fallback: 1_000 }), purpose: z.string().max(64).optional() });
+  ...pageFields({ limit: 10_000, fallback: 1_000 }),
+  purpose: z.string().max(64).optional(),
+});
 
 type WithId = FastifyRequest<{ Params: { id: string } }>;
 
