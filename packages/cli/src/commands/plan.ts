@@ -117,7 +117,7 @@ async function namedShape(folder: string | undefined, name: PlanFlags["shape"]):
 }
 
 /** A fleet from one of its three sources; flags replace what the source says of hop and link. */
-export async function fleetOf(flags: PlanFlags): Promise<Fleet> {
+async function fleetOf(flags: PlanFlags): Promise<Fleet> {
   const fleet = flags.fleet !== undefined ? await describedFleet(flags.fleet, flags) : await uniformFleet(flags);
   const { hopUs = fleet.hop.constantUs, hopUsPerKb = fleet.hop.usPerKb } = flags;
   const { linkGbit, linkLatencyUs = fleet.link.latencyUs } = flags;
