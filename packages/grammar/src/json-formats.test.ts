@@ -1,0 +1,39 @@
+import { describe, expect, it } from "vitest";
+import { withNarrowFormats } from "./json-formats.js";
+
+const matches = (format: string, text: string) => new RegExp(String(withNarrowFormats({ format })["pattern"]), "u").test(text);
+
+describe("a format", () => {
+  it.each([
+    ["date", "2024-02-29"],
+    ["date", "2000-02-29"],
+    ["date", "1999-12-31"],
+    ["time", "23:59:59.123+01:00"],
+    ["date-time", "2023-02-28T00:00:00Z"],
+    ["email", "a.b@example.org"],
+  ])("%s lets through %s", (format, text) => expect(matches(format, text)).toBe(true));
+
+  it.each([
+    ["date", "2023-02-29"],
+    ["date", "1900-02-29"],
+    ["date", "2024-04-31"],
+    ["time", "23:59:60Z"],
+    ["date-time", "1900-02-29T00:00:00Z"],
+    ["email", "a@b"],
+    ["hostname", "a".repeat(254)],
+  ])("%s stops %s", (format, text) => expect(matches(format, text)).toBe(false));
+
+  it("is narrowed wherever a schema is, beside a pattern of the client's own, and never in data", () => {
+    const date = { format: "date" };
+    const { pattern } = withNarrowFormats(date);
+    const data = { const: date, enum: [date], default: date };
+    expect(withNarrowFormats({ ...data, properties: { enum: date, format: date }, anyOf: [date], items: { not: date } })).toEqual({
+      ...data,
+      properties: { enum: { ...date, pattern }, format: { ...date, pattern } },
+      anyOf: [{ ...date, pattern }],
+      items: { not: { ...date, pattern } },
+    });
+    expect(withNarrowFormats({ ...date, pattern: "^2" })).toEqual({ ...date, pattern: "^2", allOf: [{ pattern }] });
+    expect(withNarrowFormats({ format: "toString", type: "string" })).toEqual({ format: "toString", type: "string" });
+  });
+});
