@@ -48,7 +48,7 @@ export async function fate(engine: GrammarEngine, grammar: string, text: string)
 }
 
 /** Numbers from 0 to 1, the same for the same seed. */
-export function randomNumbers(seed: number): () => number {
+function randomNumbers(seed: number): () => number {
   let state = seed;
   return () => {
     state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;

@@ -1,9 +1,9 @@
 import { AppError } from "@moiety/core";
 import type { GrammarEngine, GrammarState, MaskStep } from "@moiety/grammar";
 
-export const STRIDE = 5;
+const STRIDE = 5;
 
-/** What may follow some tokens: those that are, modulo {@link STRIDE}, what the tokens add up to. */
+/** What may follow some tokens: those that are, modulo `STRIDE`, what the tokens add up to. */
 export function mayFollow(tokens: readonly number[], token: number): boolean {
   return token % STRIDE === tokens.reduce((sum, each) => sum + each, 0) % STRIDE;
 }

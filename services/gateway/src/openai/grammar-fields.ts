@@ -8,7 +8,7 @@ const MAX_CHOICES = 4_096;
 const pattern = z.string().min(1, "expected a text that is not empty").max(MAX_PATTERN_LENGTH);
 const words = z.array(z.string().min(1).max(MAX_PATTERN_LENGTH)).min(1).max(MAX_CHOICES);
 /** vLLM takes a schema as text as well. */
-const json = z.union([jsonSchema, textSchema], { error: "expected a JSON schema, which is an object" });
+const json = z.union([jsonSchema, textSchema], { error: "expected a JSON schema: an object of at most 32 levels and 524288 characters" });
 
 /** What an answer is held to, in vLLM's words. */
 export const grammarFields = {
