@@ -19,8 +19,16 @@ export async function buildGrammar() {
   const build = async () => {
     await runLogged({
       name: "grammar",
-      command: [cargo, "build", "--release", "--locked", "--manifest-path", `${FOLDER}/native/Cargo.toml`, "--target-dir", TARGET],
-      advice: "Fix what the compiler says above. Without cargo on PATH, what was built before is used.",
+      command: [
+        cargo,
+        "build",
+        "--release",
+        "--locked",
+        "--manifest-path",
+        `${FOLDER}/native/Cargo.toml`,
+        "--target-dir",
+        TARGET,
+      ],
       env: { ...process.env, PATH: `${dirname(cargo)}${delimiter}${process.env.PATH ?? ""}` },
     });
     install();
@@ -29,13 +37,14 @@ export async function buildGrammar() {
     if (isBuilt) await build();
     else await step("building the grammar engine (some minutes, once)", build);
   } catch (error) {
-    if (isBuilt || !(error instanceof StepError)) throw error;
-    leaveOut(`cargo could not build it, see .moiety/logs/setup-grammar.log`);
+    if (!(error instanceof StepError)) throw error;
+    // One that was built before serves as long as it holds the engine that the package asks for.
+    leaveOut("cargo could not build it, see .moiety/logs/setup-grammar.log", isBuilt);
   }
 }
 
-function leaveOut(why) {
-  process.stderr.write(`setup: constrained decoding is left out: ${why}\n`);
+function leaveOut(why, isBuilt = false) {
+  process.stderr.write(`setup: constrained decoding is ${isBuilt ? "as it was built before" : "left out"}: ${why}\n`);
 }
 
 function findCargo() {

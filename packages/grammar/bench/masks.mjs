@@ -9,13 +9,30 @@ if (file === undefined) {
   process.exit(2);
 }
 
-const line = { type: "object", properties: { sku: { type: "string" }, quantity: { type: "integer" }, price: { type: "number" } }, required: ["sku"] };
+const line = {
+  type: "object",
+  properties: { sku: { type: "string" }, quantity: { type: "integer" }, price: { type: "number" } },
+  required: ["sku"],
+};
 const CASES = [
-  [{ type: "object", properties: { name: { type: "string" }, age: { type: "integer" } }, required: ["name", "age"] }, { name: "Ada Lovelace", age: 36 }],
-  [{ type: "object", properties: { lines: { type: "array", items: line } }, required: ["lines"] }, { lines: [{ sku: "x-1", quantity: 2, price: 9.95 }] }],
+  [
+    { type: "object", properties: { name: { type: "string" }, age: { type: "integer" } }, required: ["name", "age"] },
+    { name: "Ada Lovelace", age: 36 },
+  ],
+  [
+    { type: "object", properties: { lines: { type: "array", items: line } }, required: ["lines"] },
+    { lines: [{ sku: "x-1", quantity: 2, price: 9.95 }] },
+  ],
   [{ type: "object" }, { any: ["thing", 1, null, { x: true }] }],
   [{ enum: Array.from({ length: 500 }, (_, index) => `code-${index.toString(36)}`) }, "code-77"],
-  [{ type: "object", properties: { id: { type: "string", format: "uuid" }, at: { type: "string", format: "date-time" } }, required: ["id", "at"] }, { id: "123e4567-e89b-12d3-a456-426614174000", at: "2024-01-02T03:04:05Z" }],
+  [
+    {
+      type: "object",
+      properties: { id: { type: "string", format: "uuid" }, at: { type: "string", format: "date-time" } },
+      required: ["id", "at"],
+    },
+    { id: "123e4567-e89b-12d3-a456-426614174000", at: "2024-01-02T03:04:05Z" },
+  ],
   [{ type: "string", maxLength: 4_096 }, "The quick brown fox jumps over the lazy dog, and then some."],
 ];
 

@@ -1,6 +1,6 @@
 import { AppError } from "@moiety/core";
 import { isEbnf, larkFromEbnf } from "./ebnf.js";
-import { withNarrowFormats } from "./json-formats.js";
+import { narrowed } from "./json-narrowing.js";
 import { checkLark, regexAsLark, wordsAsLark } from "./lark.js";
 
 export type JsonSchema = Readonly<Record<string, unknown>>;
@@ -35,9 +35,8 @@ export function contentPart(content: ContentGrammar, name?: string): GrammarPart
     case "text":
       return { ...named, lark_grammar: `start: ${ANY_TEXT}` };
     case "json":
-      checkNumbers(content.schema);
       // Whatever a client says of the spelling itself, such as to be lenient, is overruled.
-      return { ...named, json_schema: { ...withNarrowFormats(content.schema), "x-guidance": SPELLING } };
+      return { ...named, json_schema: { ...narrowed(content.schema), "x-guidance": SPELLING } };
     case "regex":
       return { ...named, lark_grammar: `start: ${regexAsLark(content.regex)}` };
     case "choice":
@@ -68,17 +67,4 @@ export function completionGrammar(content: ContentGrammar, eosTokenIds: readonly
   if (eosTokenIds.length === 0) throw new AppError("INVALID_ARGUMENT", "this model has no token that ends a completion");
   const lark = `start: @answer <[${eosTokenIds.join(",")}]>`;
   return grammarText([{ lark_grammar: lark }, contentPart(content, "answer")]);
-}
-
-/** JSON.parse has rounded such a number already: the client's own is not known any more. */
-function checkNumbers(schema: JsonSchema): void {
-  let level: readonly unknown[] = [schema];
-  while (level.length > 0) {
-    for (const value of level) {
-      if (typeof value !== "number" || Number.isSafeInteger(value)) continue;
-      if (!Number.isInteger(value) && Number.isFinite(value)) continue;
-      throw new AppError("INVALID_ARGUMENT", "expected integers of at most 2^53 - 1 in schemas");
-    }
-    level = level.flatMap((value) => (typeof value === "object" && value !== null ? Object.values(value) : []));
-  }
 }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { fate, openTinyEngine } from "../test/tiny-vocabulary.js";
-import { contentGrammar, isGrammarAddonBuilt } from "./index.js";
 import { isEbnf, larkFromEbnf } from "./ebnf.js";
+import { contentGrammar, isGrammarAddonBuilt } from "./index.js";
 
 const ARITHMETIC = `
 # the example of llama.cpp

@@ -1,4 +1,4 @@
-export { isGrammarAddonBuilt } from "./addon.js";
+export { GRAMMAR_ENGINE, isGrammarAddonBuilt } from "./addon.js";
 export {
   type ContentGrammar,
   completionGrammar,
@@ -7,6 +7,6 @@ export {
 } from "./content-grammar.js";
 export * from "./grammar-engine.js";
 export * from "./limits.js";
-export { GRAMMAR_ENGINE, type OpenGrammarEngineOptions, openGrammarEngine } from "./open-grammar-engine.js";
+export { type OpenGrammarEngineOptions, openGrammarEngine } from "./open-grammar-engine.js";
 export { type CallShape, MAX_NOTES, type TurnShape, turnGrammar } from "./turn-grammar.js";
 export type { TokenBytes } from "./vocabulary.js";

@@ -65,10 +65,13 @@ describe.skipIf(!isGrammarAddonBuilt())("a schema", () => {
       longestMs = Math.max(longestMs, performance.now() - lastMs);
       lastMs = performance.now();
     }, 1);
-    const outcome = await own.compile(text).then(begin).then(
-      ({ kind }) => kind,
-      (error) => error.code,
-    );
+    const outcome = await own
+      .compile(text)
+      .then(begin)
+      .then(
+        ({ kind }) => kind,
+        (error) => error.code,
+      );
     clearInterval(timer);
     expect(["mask", "INVALID_ARGUMENT"]).toContain(outcome);
     // Not a speed: whatever compiles on this thread would hold it for as long as compiling takes.

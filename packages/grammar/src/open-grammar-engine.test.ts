@@ -29,7 +29,10 @@ describe("the engine's name", () => {
 describe("a packed vocabulary", () => {
   it("marks special tokens, and leaves padding empty", () => {
     const tokens = [Buffer.from("ab"), Buffer.from("<|x|>"), Buffer.alloc(0)];
-    const packed = packVocabulary({ tokenBytes: (id) => tokens[id] ?? Buffer.alloc(0), specialTokens: new Map([["<|x|>", 1]]) }, 4);
+    const packed = packVocabulary(
+      { tokenBytes: (id) => tokens[id] ?? Buffer.alloc(0), specialTokens: new Map([["<|x|>", 1]]) },
+      4,
+    );
     expect(packed.bytes.toString("latin1")).toBe("ab\u00ff<|x|>");
     expect([...packed.ends]).toEqual([2, 8, 8, 8]);
   });

@@ -1,14 +1,11 @@
 import { createHash } from "node:crypto";
 import { AppError } from "@moiety/core";
-import { loadAddon, type NativeMatcher, type NativeVocabulary } from "./addon.js";
+import { GRAMMAR_ENGINE, loadAddon, type NativeMatcher, type NativeVocabulary } from "./addon.js";
 import type { GrammarEngine, GrammarState, MaskStep } from "./grammar-engine.js";
 import { type GrammarLimits, MAX_GRAMMAR_LENGTH } from "./limits.js";
 import { refusalOf } from "./refusal.js";
 import { packVocabulary, type TokenBytes } from "./vocabulary.js";
 import { WorkQueue } from "./work-queue.js";
-
-/** The engine that native/Cargo.toml pins: another version may admit other tokens. */
-export const GRAMMAR_ENGINE = "llguidance/1.9.1";
 
 export interface OpenGrammarEngineOptions {
   readonly tokens: TokenBytes;

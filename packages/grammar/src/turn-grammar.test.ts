@@ -74,8 +74,13 @@ describe.skipIf(!isGrammarAddonBuilt())("the grammar of a turn", () => {
 
   it("allows no padding, and no special token where text is", async () => {
     const state = await engine.compile(turnGrammar(SHAPES.call));
-    const step = await state.advance(Int32Array.from(await tokenizer.encode("<|channel|>analysis<|message|>Hm", { allowSpecial: true })));
-    const allowed = step.kind === "mask" ? [...tokenizer.specialTokens].filter(([, id]) => (step.allowed[id >> 5] ?? 0) & (1 << (id & 31))) : [];
+    const step = await state.advance(
+      Int32Array.from(await tokenizer.encode("<|channel|>analysis<|message|>Hm", { allowSpecial: true })),
+    );
+    const allowed =
+      step.kind === "mask"
+        ? [...tokenizer.specialTokens].filter(([, id]) => (step.allowed[id >> 5] ?? 0) & (1 << (id & 31)))
+        : [];
     expect(allowed.map(([name]) => name)).toEqual(["<|end|>"]);
   });
 
@@ -85,15 +90,21 @@ describe.skipIf(!isGrammarAddonBuilt())("the grammar of a turn", () => {
     for (let seed = 0; seed < 6; seed++) {
       const state = await engine.compile(turnGrammar(SHAPES[name]));
       const { tokens, complete } = await walk(state, { seed, maxTokens: 400 });
-      const reader = new TokenReader({ specialTokenName: (id) => nameById.get(id), tokenBytes: (id) => tokenizer.tokenBytes(id) });
+      const reader = new TokenReader({
+        specialTokenName: (id) => nameById.get(id),
+        tokenBytes: (id) => tokenizer.tokenBytes(id),
+      });
       const parser = new HarmonyParser();
       const events = tokens.flatMap((token) => reader.read(token).flatMap((input) => parser.push(input)));
       expect(parser.repairs).toEqual({});
       if (!complete) continue;
       completed += 1;
       expect(events.at(-1)?.type).toBe("stop");
-      const delivered = (type: string) => events.map((event) => (event.type === type && "text" in event ? event.text : "")).join("");
-      const texts = [delivered("tool-call"), ...(name.startsWith("answer") ? [delivered("text")] : [])].filter((text) => text !== "");
+      const delivered = (type: string) =>
+        events.map((event) => (event.type === type && "text" in event ? event.text : "")).join("");
+      const texts = [delivered("tool-call"), ...(name.startsWith("answer") ? [delivered("text")] : [])].filter(
+        (text) => text !== "",
+      );
       for (const text of texts) expect(JSON.parse(text)).toBeTypeOf("object");
     }
     expect(completed).toBeGreaterThan(0);

@@ -50,7 +50,10 @@ describe("a stored request", () => {
     expect(stored(given)).toEqual(given);
   });
 
-  it.each([["grammar", { grammar: "x".repeat(1_048_577) }], ["grammar", { grammar: "" }]])("is refused for a %s without measure", (field, more) => {
+  it.each([
+    ["grammar", { grammar: "x".repeat(1_048_577) }],
+    ["grammar", { grammar: "" }],
+  ])("is refused for a %s without measure", (field, more) => {
     expect(() => checkRecord(record(more))).toThrowError(expect.objectContaining({ details: { fields: [`params.${field}`] } }));
   });
 });

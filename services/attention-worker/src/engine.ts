@@ -188,9 +188,8 @@ export class Engine {
     const good = samples.filter((sample): sample is Sample => !(sample instanceof Error));
     if (good.length < samples.length) {
       const unmet = samples.find((sample): sample is AppError => sample instanceof Error && isConstraintFault(sample));
-      if (unmet !== undefined) return this.#requests.finish(request, "error", { error: unmet });
-      const error = new AppError("INTERNAL", "the model's logits were not finite");
-      this.#requests.finish(request, "error", { error, trusted: false });
+      const error = unmet ?? new AppError("INTERNAL", "the model's logits were not finite");
+      this.#requests.finish(request, "error", { error, trusted: unmet !== undefined });
       return;
     }
     const drawn = request.receive(rows, good);

@@ -30,9 +30,18 @@ export function createAttentionMetrics(options: AttentionMetricsOptions): Attent
 }
 
 function grammarMetrics(registry: Registry): GrammarObserver {
-  const histogram = (name: string, help: string, buckets: number[]) => new Histogram({ name, help, buckets, registers: [registry] });
-  const compile = histogram("moiety_grammar_compile_seconds", "Until a request's grammar was compiled, waiting included", COMPILE_SECONDS);
-  const mask = histogram("moiety_grammar_mask_seconds", "Until the mask of a draw was known, waiting for a thread included", MASK_SECONDS);
+  const histogram = (name: string, help: string, buckets: number[]) =>
+    new Histogram({ name, help, buckets, registers: [registry] });
+  const compile = histogram(
+    "moiety_grammar_compile_seconds",
+    "Until a request's grammar was compiled, waiting included",
+    COMPILE_SECONDS,
+  );
+  const mask = histogram(
+    "moiety_grammar_mask_seconds",
+    "Until the mask of a draw was known, waiting for a thread included",
+    MASK_SECONDS,
+  );
   return {
     onCompile: (durationMs) => compile.observe(durationMs / 1000),
     onMask: (durationMs) => mask.observe(durationMs / 1000),

@@ -10,8 +10,8 @@ import { KvCache, type KvCacheOptions } from "./kv-cache/kv-cache.js";
 import { kvPools } from "./kv-cache/kv-capacity.js";
 import { type AttentionMetrics, createAttentionMetrics } from "./metrics.js";
 import { type OpenModel, openModel } from "./model.js";
-import { openGrammar } from "./open-grammar.js";
 import { type OpenExperts, openLocalExperts, openRemoteExperts } from "./open-experts.js";
+import { openGrammar } from "./open-grammar.js";
 
 export interface AttentionWorkerOptions {
   readonly config: AttentionWorkerConfig;

@@ -67,7 +67,9 @@ describe.skipIf(!isGrammarAddonBuilt())("an answer that is held to something", (
   });
 
   const format = (own: object) => ({ response_format: { type: "json_schema", json_schema: { name: "f", schema: own } } });
-  const strict = (own: object) => ({ tools: [tools[0], { type: "function", function: { name: "f", parameters: own, strict: true } }] });
+  const strict = (own: object) => ({
+    tools: [tools[0], { type: "function", function: { name: "f", parameters: own, strict: true } }],
+  });
 
   it.each([
     ["response_format.json_schema.schema", format({ type: "array", uniqueItems: true })],
@@ -93,7 +95,9 @@ describe.skipIf(!isGrammarAddonBuilt())("an answer that is held to something", (
   });
 
   it("is refused while other requests go on being served", async () => {
-    const hopeless = format({ enum: Array.from({ length: 20_000 }, (_, index) => `value ${index} ${(index * 2_654_435_761) >>> 0}`) });
+    const hopeless = format({
+      enum: Array.from({ length: 20_000 }, (_, index) => `value ${index} ${(index * 2_654_435_761) >>> 0}`),
+    });
     const slow = fixture.post(chat, { messages, ...hopeless });
     const [quick] = await Promise.all([fixture.post(chat, { messages }), slow]);
     expect(quick.status).toBe(200);

@@ -15,6 +15,12 @@ fn fault(error: impl std::fmt::Display) -> Error {
     Error::new(Status::InvalidArg, error.to_string())
 }
 
+/// Name and version of the engine: those of one name admit the same tokens.
+#[napi]
+pub fn engine() -> String {
+    concat!("llguidance/", env!("LLGUIDANCE_VERSION")).to_string()
+}
+
 /// Counted, never timed: what compiles here compiles everywhere.
 #[napi(object)]
 pub struct GrammarLimits {

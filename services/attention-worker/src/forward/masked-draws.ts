@@ -8,7 +8,10 @@ type Draws = readonly (Sample | Error)[];
  * Draws, once every mask is known. One result per draw, in their order: where nothing may be drawn, the reason. Without masks the
  * operation is queued at once.
  */
-export async function drawMasked(draws: readonly PlacedDraw[], sample: (rows: readonly SampleRow[]) => Promise<Draws>): Promise<Draws> {
+export async function drawMasked(
+  draws: readonly PlacedDraw[],
+  sample: (rows: readonly SampleRow[]) => Promise<Draws>,
+): Promise<Draws> {
   if (draws.length === 0) return [];
   if (draws.every(({ mask }) => mask === undefined)) return sample(draws.map(({ row }) => row));
   const rows = await Promise.all(draws.map(maskedRow));

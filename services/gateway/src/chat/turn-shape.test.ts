@@ -40,8 +40,16 @@ describe("the turn that a chat asks for", () => {
       { calls: calls(["a", ANY]), preambles: true },
     ],
     ["one function", { tools, tool_choice: named("b") }, { calls: calls(["b", city]), preambles: true }],
-    ["allowed tools", { tools, tool_choice: allowed("auto", "b", "b") }, { answer: { kind: "text" }, calls: calls(["b", ANY]), preambles: true }],
-    ["one of allowed tools", { tools, tool_choice: allowed("required", "b", "a") }, { calls: calls(["b", city], ["a", city]), preambles: true }],
+    [
+      "allowed tools",
+      { tools, tool_choice: allowed("auto", "b", "b") },
+      { answer: { kind: "text" }, calls: calls(["b", ANY]), preambles: true },
+    ],
+    [
+      "one of allowed tools",
+      { tools, tool_choice: allowed("required", "b", "a") },
+      { calls: calls(["b", city], ["a", city]), preambles: true },
+    ],
     [
       "a function without parameters",
       { tools: [tool("a", { parameters: undefined })], tool_choice: named("a") },
@@ -62,7 +70,9 @@ describe("the turn that a chat asks for", () => {
       "tools[1].function.parameters",
       "tools[2].function.parameters",
     ]);
-    expect(constrainedTurn({ tools, tool_choice: named("b") })?.asked.map(({ field }) => field)).toEqual(["tools[1].function.parameters"]);
+    expect(constrainedTurn({ tools, tool_choice: named("b") })?.asked.map(({ field }) => field)).toEqual([
+      "tools[1].function.parameters",
+    ]);
   });
 
   it.each([

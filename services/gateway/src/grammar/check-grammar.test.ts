@@ -22,7 +22,11 @@ function checker(more: Partial<GrammarChecker> = {}) {
     },
   };
   const observer = { onCheck: () => void seen.checks++, onRefusal: () => void seen.refusals++ };
-  return { compiled, seen, checker: { engine, absence: "", withoutEngine: () => undefined, clock: systemClock, observer, ...more } };
+  return {
+    compiled,
+    seen,
+    checker: { engine, absence: "", withoutEngine: () => undefined, clock: systemClock, observer, ...more },
+  };
 }
 
 const asked = (field: string, regex: string) => ({ field, content: { kind: "regex", regex } as const });
@@ -45,7 +49,11 @@ describe("checking a grammar", () => {
     ["min_tokens", { minTokens: 3 }, "min_tokens: expected 0: with a, the grammar says where the answer ends"],
   ])("names %s as the field at fault", async (param, more, message) => {
     const { checker: own, seen } = checker();
-    await expect(checkGrammar(own, { ...request, ...more })).rejects.toMatchObject({ code: "INVALID_ARGUMENT", message, details: { param } });
+    await expect(checkGrammar(own, { ...request, ...more })).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+      message,
+      details: { param },
+    });
     expect(seen).toEqual({ checks: 1, refusals: 1 });
   });
 
@@ -59,7 +67,12 @@ describe("checking a grammar", () => {
 
   it("waits for nothing that cannot be: a worker without the engine, a queue that is full", async () => {
     const { checker: own } = checker({ withoutEngine: (name) => (name === "stand-in/1" ? "attention-1" : undefined) });
-    await expect(checkGrammar(own, request)).rejects.toMatchObject({ code: "UNAVAILABLE", message: expect.stringContaining("attention-1") });
-    await expect(checkGrammar(checker().checker, { ...request, build: () => "full" })).rejects.toMatchObject({ code: "RESOURCE_EXHAUSTED" });
+    await expect(checkGrammar(own, request)).rejects.toMatchObject({
+      code: "UNAVAILABLE",
+      message: expect.stringContaining("attention-1"),
+    });
+    await expect(checkGrammar(checker().checker, { ...request, build: () => "full" })).rejects.toMatchObject({
+      code: "RESOURCE_EXHAUSTED",
+    });
   });
 });

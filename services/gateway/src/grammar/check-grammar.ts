@@ -52,7 +52,10 @@ export async function checkGrammar(checker: GrammarChecker, request: GrammarRequ
     const grammar = await begin(engine, { field, build: request.build });
     const unable = checker.withoutEngine(engine.name);
     if (unable !== undefined) {
-      throw new AppError("UNAVAILABLE", `${field}: attention worker ${unable} cannot hold answers to a grammar of ${engine.name}`);
+      throw new AppError(
+        "UNAVAILABLE",
+        `${field}: attention worker ${unable} cannot hold answers to a grammar of ${engine.name}`,
+      );
     }
     return { grammar, grammarEngine: engine.name };
   } catch (thrown) {

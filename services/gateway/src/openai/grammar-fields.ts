@@ -8,7 +8,9 @@ const MAX_CHOICES = 4_096;
 const pattern = z.string().min(1, "expected a text that is not empty").max(MAX_PATTERN_LENGTH);
 const words = z.array(z.string().min(1).max(MAX_PATTERN_LENGTH)).min(1).max(MAX_CHOICES);
 /** vLLM takes a schema as text as well. */
-const json = z.union([jsonSchema, textSchema], { error: "expected a JSON schema: an object of at most 32 levels and 524288 characters" });
+const json = z.union([jsonSchema, textSchema], {
+  error: "expected a JSON schema: an object of at most 32 levels and 524288 characters",
+});
 
 /** What an answer is held to, in vLLM's words. */
 export const grammarFields = {
@@ -21,7 +23,9 @@ export const grammarFields = {
         choice: words.nullish(),
         grammar: pattern.nullish(),
       },
-      { error: ({ code }) => (code === "unrecognized_keys" ? "expected json, json_object, regex, choice or grammar" : undefined) },
+      {
+        error: ({ code }) => (code === "unrecognized_keys" ? "expected json, json_object, regex, choice or grammar" : undefined),
+      },
     )
     .optional(),
   /** Names that vLLM had before `structured_outputs`. */
@@ -47,7 +51,8 @@ const jsonContent = (schema: JsonSchema | null | undefined): ContentGrammar => (
 export function askedContent(body: GrammarFields): AskedContent | undefined {
   const asked = [...fromResponseFormat(body), ...fromStructuredOutputs(body), ...fromGuided(body)];
   const [first, second] = asked;
-  if (first && second) throw invalidField(second.field, `expected one of these: ${first.field} says already what the answer is to be`);
+  if (first && second)
+    throw invalidField(second.field, `expected one of these: ${first.field} says already what the answer is to be`);
   return first;
 }
 
@@ -81,7 +86,11 @@ function fromGuided(body: GrammarFields): readonly AskedContent[] {
   return [
     ...(guided_json === undefined ? [] : [{ field: "guided_json", content: jsonContent(guided_json) }]),
     ...(guided_regex === undefined ? [] : [{ field: "guided_regex", content: { kind: "regex", regex: guided_regex } as const }]),
-    ...(guided_choice === undefined ? [] : [{ field: "guided_choice", content: { kind: "choice", words: guided_choice } as const }]),
-    ...(guided_grammar === undefined ? [] : [{ field: "guided_grammar", content: { kind: "grammar", text: guided_grammar } as const }]),
+    ...(guided_choice === undefined
+      ? []
+      : [{ field: "guided_choice", content: { kind: "choice", words: guided_choice } as const }]),
+    ...(guided_grammar === undefined
+      ? []
+      : [{ field: "guided_grammar", content: { kind: "grammar", text: guided_grammar } as const }]),
   ];
 }

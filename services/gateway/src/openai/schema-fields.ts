@@ -6,7 +6,9 @@ const MAX_DESCRIPTION_LENGTH = 16_384;
 const MAX_SCHEMAS_LENGTH = 524_288;
 const MAX_SCHEMA_DEPTH = 32;
 
-export const functionName = z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9_-]{0,63}$/, "expected 1 to 64 characters of A-Z a-z 0-9 _ -");
+export const functionName = z
+  .string()
+  .regex(/^[A-Za-z0-9_][A-Za-z0-9_-]{0,63}$/, "expected 1 to 64 characters of A-Z a-z 0-9 _ -");
 export const description = z.string().max(MAX_DESCRIPTION_LENGTH).nullish();
 
 /** One of several, whose length is limited together. It is compiled later, when it is known what it constrains. */
@@ -15,7 +17,8 @@ export const jsonSchemaOfMany = z
     error: "expected a JSON schema, which is an object",
     abort: true,
   })
-  .refine((schema) => isShallow(schema), `expected a schema nested at most ${MAX_SCHEMA_DEPTH} levels deep`);
+  .refine((schema) => isShallow(schema), `expected a schema nested at most ${MAX_SCHEMA_DEPTH} levels deep`)
+  .meta({ type: "object", description: `A JSON schema, nested at most ${MAX_SCHEMA_DEPTH} levels deep` });
 
 export const schemasTooLong = `expected schemas of at most ${MAX_SCHEMAS_LENGTH} characters in all`;
 export const jsonSchema = jsonSchemaOfMany.refine((schema) => areShort([schema]), schemasTooLong);
