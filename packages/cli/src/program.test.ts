@@ -27,7 +27,16 @@ describe("help", () => {
   const commands = buildProgram().commands.map((command) => [command.name(), command] as const);
 
   it("lists every command", () => {
-    expect(commands.map(([name]) => name)).toEqual(["up", "serve", "chat", "inspect", "make-checkpoint", "eval", "bench"]);
+    expect(commands.map(([name]) => name)).toEqual([
+      "up",
+      "serve",
+      "chat",
+      "inspect",
+      "make-checkpoint",
+      "eval",
+      "bench",
+      "plan",
+    ]);
   });
 
   it.each(commands)("of %s says what it does and shows examples", (name, command) => {

@@ -5,6 +5,7 @@ import { chatCommand } from "./commands/chat.js";
 import { evalCommand } from "./commands/eval.js";
 import { inspectCommand } from "./commands/inspect.js";
 import { makeCheckpointCommand } from "./commands/make-checkpoint.js";
+import { planCommand } from "./commands/plan.js";
 import { serveCommand } from "./commands/serve.js";
 import { upCommand } from "./commands/up.js";
 
@@ -23,6 +24,7 @@ export function buildProgram(): Command {
     makeCheckpointCommand(),
     evalCommand(),
     benchCommand(),
+    planCommand(),
   ]) {
     program.addCommand(command.copyInheritedSettings(program));
   }

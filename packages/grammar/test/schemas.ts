@@ -331,6 +331,7 @@ export const REFUSED: readonly (readonly [name: string, schema: JsonSchema])[] =
       type: "object",
       properties: { a: { type: "integer" }, b: {} },
       if: { properties: { a: { const: 1 } } },
+      // biome-ignore lint/suspicious/noThenProperty: that is its name in JSON Schema
       then: { required: ["b"] },
     },
   ],

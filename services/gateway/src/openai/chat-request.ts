@@ -8,7 +8,7 @@ const MAX_TEXT = 4_194_304;
 const text = z.string().max(MAX_TEXT);
 
 const textPart = z
-  .object({ type: z.string(), text: text.optional(), refusal: text.optional() })
+  .object({ type: z.string().meta({ enum: ["text", "refusal"] }), text: text.optional(), refusal: text.optional() })
   .refine((part) => part.type === "text" || part.type === "refusal", {
     path: ["type"],
     error: 'expected "text": this model reads and writes text only',
@@ -25,21 +25,25 @@ const contentSchema = z.union(
   ],
   { error: "expected a text, or an array of text parts" },
 );
+const { $schema: _, ...contentJsonSchema } = z.toJSONSchema(contentSchema, { io: "input" });
 /** Parsed apart, so that a fault in a part is named by its place. */
-const content = z.unknown().transform((value, context) => {
-  const result = (
-    Array.isArray(value)
-      ? z
-          .array(textPart)
-          .max(4_096)
-          .transform((parts) => parts.join(""))
-      : contentSchema
-  ).safeParse(value);
-  if (result.success) return result.data;
-  const [issue] = result.error.issues;
-  context.addIssue({ code: "custom", path: [...(issue?.path ?? [])], message: issue?.message ?? "expected a text" });
-  return z.NEVER;
-});
+const content = z
+  .unknown()
+  .meta(contentJsonSchema)
+  .transform((value, context) => {
+    const result = (
+      Array.isArray(value)
+        ? z
+            .array(textPart)
+            .max(4_096)
+            .transform((parts) => parts.join(""))
+        : contentSchema
+    ).safeParse(value);
+    if (result.success) return result.data;
+    const [issue] = result.error.issues;
+    context.addIssue({ code: "custom", path: [...(issue?.path ?? [])], message: issue?.message ?? "expected a text" });
+    return z.NEVER;
+  });
 
 const name = z
   .string()

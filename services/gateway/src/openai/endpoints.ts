@@ -1,6 +1,7 @@
 import { AppError } from "@moiety/core";
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import type { GatewayContext } from "../gateway-context.js";
+import { openApiDocument } from "../openapi/document.js";
 import { checkBodyShape } from "./body-limits.js";
 import { createChatCompletion } from "./chat-completions.js";
 import { createCompletion } from "./completions.js";
@@ -12,7 +13,7 @@ const METHODS: readonly (readonly [path: RegExp, method: string])[] = [
   [/^\/v1\/(chat\/)?completions$/, "POST"],
   [/^\/v1\/models(\/|$)/, "GET"],
   [/^\/(tokenize|detokenize)$/, "POST"],
-  [/^\/(health|ready|metrics|load)$/, "GET"],
+  [/^\/(health|ready|metrics|load|openapi\.json)$/, "GET"],
 ];
 
 /** The routes under `/v1`, and those beside it that vLLM has. */
@@ -24,6 +25,7 @@ export function addOpenAiRoutes(app: FastifyInstance, context: GatewayContext): 
   app.post("/v1/completions", (request, reply) => createCompletion(context, request, reply));
   app.post("/tokenize", (request) => tokenize(context, request.body));
   app.post("/detokenize", async (request) => detokenize(context, request.body));
+  app.get("/openapi.json", async () => openApiDocument());
   app.get("/load", async () => ({ server_load: context.load() }));
   app.get("/v1/models", async () => ({ object: "list", data: [describeForApi(context.model, context.workers.contextTokens)] }));
   app.get<{ Params: { "*": string } }>("/v1/models/*", async (request) => {

@@ -15,9 +15,12 @@ const commonFields = {
   return_token_strs: z.boolean().optional(),
 };
 
-const textSchema = z.object({ ...commonFields, prompt: z.string({ error: "expected a text, or messages" }).max(4_194_304) });
+export const tokenizeTextSchema = z.object({
+  ...commonFields,
+  prompt: z.string({ error: "expected a text, or messages" }).max(4_194_304),
+});
 const { chat_template, continue_final_message } = refusedChatFields;
-const chatSchema = z.object({
+export const tokenizeChatSchema = z.object({
   ...commonFields,
   ...chatPromptFields,
   add_generation_prompt: z.boolean().optional(),
@@ -25,7 +28,7 @@ const chatSchema = z.object({
   continue_final_message,
   prompt: z.undefined({ error: "expected a prompt or messages, not both" }).optional(),
 });
-const tokensSchema = z.object({ model: commonFields.model, tokens: z.array(tokenIdSchema).max(2_000_000) });
+export const detokenizeRequestSchema = z.object({ model: commonFields.model, tokens: z.array(tokenIdSchema).max(2_000_000) });
 
 /** What a text or a chat becomes. */
 export interface Tokenized {
@@ -49,21 +52,21 @@ export async function tokenize(context: GatewayContext, body: unknown): Promise<
 }
 
 async function textTokens({ model }: GatewayContext, body: unknown) {
-  const asked = parseBody(textSchema, body);
+  const asked = parseBody(tokenizeTextSchema, body);
   checkModel(model, asked.model);
   if (!model.tokenizer) throw invalidField("prompt", "this model has no tokenizer");
   return { asked, tokens: await model.tokenizer.encode(asked.prompt, { allowSpecial: true }) };
 }
 
 async function chatTokens({ model, clock }: GatewayContext, body: unknown) {
-  const asked = parseBody(chatSchema, body);
+  const asked = parseBody(tokenizeChatSchema, body);
   checkModel(model, asked.model);
   return { asked, tokens: await chatPrompt(asked, model, clock, { openAnswer: asked.add_generation_prompt !== false }) };
 }
 
 /** `POST /detokenize`. Special tokens come as they are spelled. @throws AppError INVALID_ARGUMENT. */
 export function detokenize({ model }: GatewayContext, body: unknown): { readonly prompt: string } {
-  const { tokens, model: asked } = parseBody(tokensSchema, body);
+  const { tokens, model: asked } = parseBody(detokenizeRequestSchema, body);
   checkModel(model, asked);
   if (!model.tokenizer) throw invalidField("tokens", "this model has no tokenizer");
   if (tokens.length > 0) checkPromptTokens(tokens, model.config.vocabSize, "tokens");

@@ -1,0 +1,116 @@
+import { Ajv2020, type ValidateFunction } from "ajv/dist/2020.js";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { GatewayFixture, type JsonAnswer } from "./gateway-fixture.js";
+
+let fixture: GatewayFixture;
+let validator: Ajv2020;
+beforeAll(async () => {
+  fixture = await GatewayFixture.start("harmony");
+  const { body, status } = await fixture.request("/openapi.json");
+  expect(status).toBe(200);
+  validator = new Ajv2020({ strict: false, allErrors: true });
+  validator.addSchema(body, "openapi");
+});
+afterAll(() => fixture.close());
+
+function faults(schema: string, value: unknown): ValidateFunction["errors"] {
+  const validate = validator.getSchema(`openapi#/components/schemas/${schema}`);
+  if (!validate) throw new Error(`there is no schema ${schema}`);
+  return validate(value) ? null : validate.errors;
+}
+
+function expectAnswer(schema: string, { status, body }: JsonAnswer, expected = 200): void {
+  expect(status).toBe(expected);
+  expect(faults(schema, body)).toBeNull();
+}
+
+const THOUGHTS = "<|channel|>analysis<|message|>Let me think.<|end|><|start|>assistant";
+const FINAL = `${THOUGHTS}<|channel|>final<|message|>It is 2 🙂.<|return|>`;
+const CALL = `${THOUGHTS}<|channel|>commentary to=functions.add <|constrain|>json<|message|>{"a":1}<|call|>`;
+const messages = [{ role: "user", content: [{ type: "text", text: "1+1?" }] }];
+const tools = [{ type: "function", function: { name: "add", parameters: { type: "object" } } }];
+
+async function say(text: string): Promise<void> {
+  const tokens = (await fixture.ids(text)).map((token) => ({ token, logprob: -1, top: [{ token, logprob: -1 }] }));
+  fixture.worker.script = ({ record }) => ({
+    tokens,
+    promptLogprobs: Array.from(record.promptTokens, (token) => ({ token, logprob: -2, top: [{ token, logprob: -2 }] })),
+  });
+}
+
+const CHATS: readonly (readonly [name: string, text: string, body: object])[] = [
+  ["an answer", FINAL, { messages, seed: 1 }],
+  [
+    "an answer with all that can be asked for",
+    FINAL,
+    { messages, n: 2, logprobs: true, top_logprobs: 1, return_token_ids: true, service_tier: "auto" },
+  ],
+  ["a call", CALL, { messages, tools }],
+  ["an answer that was stopped", FINAL, { messages, stop: "2", metadata: { a: "b" }, user: null }],
+];
+const COMPLETIONS: readonly (readonly [name: string, body: object])[] = [
+  ["a text", { prompt: "a" }],
+  [
+    "texts with all that can be asked for",
+    { prompt: ["a", "b"], n: 2, logprobs: 1, echo: true, return_token_ids: true, max_tokens: 9 },
+  ],
+  ["token ids", { prompt: [1, 2], stop_token_ids: [3] }],
+];
+
+describe("the OpenAPI document fits", () => {
+  it.each(CHATS)("chats: %s", async (_, text, body) => {
+    await say(text);
+    expect(faults("ChatRequest", body)).toBeNull();
+    expectAnswer("ChatCompletion", await fixture.post("/v1/chat/completions", body));
+    for (const options of [{}, { stream_options: { include_usage: true } }]) {
+      const chunks = await fixture.stream("/v1/chat/completions", { ...body, ...options });
+      expect(chunks.length).toBeGreaterThan(2);
+      for (const chunk of chunks) expect(faults("ChatCompletionChunk", chunk)).toBeNull();
+    }
+  });
+
+  it.each(COMPLETIONS)("completions: %s", async (_, body) => {
+    await say("ab");
+    expect(faults("CompletionRequest", body)).toBeNull();
+    expectAnswer("Completion", await fixture.post("/v1/completions", body));
+    for (const options of [{}, { stream_options: { include_usage: true } }]) {
+      const chunks = await fixture.stream("/v1/completions", { ...body, ...options });
+      expect(chunks.length).toBeGreaterThan(1);
+      for (const chunk of chunks) expect(faults("CompletionChunk", chunk)).toBeNull();
+    }
+  });
+
+  it("everything else", async () => {
+    expectAnswer("Models", await fixture.request("/v1/models"));
+    expectAnswer("Model", await fixture.request("/v1/models/tiny"));
+    expectAnswer("Tokenized", await fixture.post("/tokenize", { prompt: "a" }));
+    expectAnswer("Tokenized", await fixture.post("/tokenize", { messages, return_token_strs: true }));
+    expectAnswer("Detokenized", await fixture.post("/detokenize", { tokens: [1] }));
+    expectAnswer("Load", await fixture.request("/load"));
+    expectAnswer("Health", await fixture.request("/health"));
+    expectAnswer("Ready", await fixture.request("/ready"));
+  });
+
+  it.each<[path: string, body: unknown, status: number]>([
+    ["/v1/chat/completions", { messages: [] }, 400],
+    ["/v1/chat/completions", "{", 400],
+    ["/v1/chat/completions", { messages, model: "another" }, 404],
+    ["/v1/completions", { prompt: 1 }, 400],
+    ["/v1/embeddings", { input: "a" }, 400],
+    ["/v1/nothing", {}, 404],
+  ])("the errors of %s to %j", async (path, body, status) => {
+    expectAnswer("Error", await fixture.post(path, body), status);
+  });
+
+  it("bodies that are refused by their shape", () => {
+    for (const body of [
+      {},
+      { messages: [] },
+      { messages: [{ role: "nobody", content: "" }] },
+      { messages, temperature: 3 },
+      { messages, n: "1" },
+    ]) {
+      expect(faults("ChatRequest", body)).not.toBeNull();
+    }
+  });
+});
