@@ -2,6 +2,7 @@
 // Sets up what is missing, then runs the command after `--`, if any, with what it set up in its environment.
 // Plain Node: it has to run on a fresh clone.
 import { buildNative, buildTypeScript, checkGenerated, checkNode, installDependencies } from "./setup/build.mjs";
+import { buildGrammar } from "./setup/grammar.mjs";
 import { withLock } from "./setup/lock.mjs";
 import { provideRedis } from "./setup/redis.mjs";
 import { runCommand } from "./setup/run-command.mjs";
@@ -9,8 +10,8 @@ import { StepError } from "./setup/step.mjs";
 
 const USAGE = `Usage: node tools/setup.mjs [-- <command> [arguments]]
 
-Installs npm dependencies, builds the native kernels and the TypeScript, and provides a redis-server, each only if it
-is missing or out of date. Then runs the command, if one is given.
+Installs npm dependencies, builds the native kernels, the grammar engine (where there is Rust's cargo) and the
+TypeScript, and provides a redis-server, each only if it is missing or out of date. Then runs the command, if one is given.
 
   MOIETY_REDIS_SERVER   the redis-server to use, instead of the one on PATH
 `;
@@ -30,6 +31,7 @@ try {
     await installDependencies();
     await checkGenerated();
     await buildNative();
+    await buildGrammar();
     await buildTypeScript();
     return await provideRedis();
   });

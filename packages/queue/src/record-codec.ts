@@ -22,6 +22,8 @@ const paramsSchema = z.strictObject({
   logitBias: z.array(z.tuple([tokenId, finite])),
   topLogprobs: z.number().int().min(0).max(255).exactOptional(),
   promptLogprobs: z.boolean().exactOptional(),
+  grammar: z.string().min(1).max(1_048_576).exactOptional(),
+  grammarEngine: z.string().min(1).max(128).exactOptional(),
 }) satisfies z.ZodType<GenerationParams>;
 
 const finishSchema = z.object({

@@ -22,6 +22,10 @@ export interface GenerationParams {
   readonly topLogprobs?: number;
   /** Log-probabilities of the prompt's own tokens too (`echo` with `logprobs`). Absent: no. */
   readonly promptLogprobs?: boolean;
+  /** What the output is held to, as text of a grammar that the gateway has compiled. Absent: nothing. */
+  readonly grammar?: string;
+  /** The engine that `grammar` was compiled with: no other may decode under it. Present with `grammar`. */
+  readonly grammarEngine?: string;
 }
 
 /** Everything that an attention worker needs to serve a request, or to take it over. */
@@ -110,6 +114,8 @@ export interface WorkerBeat {
   readonly running: number;
   readonly waiting: number;
   readonly kvUsage: number;
+  /** What it holds outputs to grammars with; absent: it cannot. */
+  readonly grammarEngine?: string;
 }
 
 export type AppendOutcome =

@@ -13,6 +13,7 @@ const beatSchema = z.object({
   running: z.number(),
   waiting: z.number(),
   kvUsage: z.number(),
+  grammarEngine: z.string().exactOptional(),
 }) satisfies z.ZodType<WorkerBeat>;
 
 export async function writeBeat(redis: Redis, keys: QueueKeys, beat: WorkerBeat, nowMs: number): Promise<void> {

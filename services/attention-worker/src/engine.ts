@@ -10,6 +10,7 @@ import type { ForwardRows } from "./forward/forward-rows.js";
 import type { KvCache } from "./kv-cache/kv-cache.js";
 import type { ActiveRequest } from "./requests/active-request.js";
 import { Canary } from "./requests/canary.js";
+import { type Decoding, isConstraintFault } from "./requests/constraint.js";
 import { RequestTable } from "./requests/request-table.js";
 import { Scheduler, type SchedulerLimits } from "./scheduler/scheduler.js";
 import type { Sequence } from "./scheduler/sequence.js";
@@ -24,6 +25,8 @@ export interface EngineOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly observer: EngineObserver;
+  /** What outputs are held to grammars with. Absent: requests with a grammar are refused. */
+  readonly decoding?: Decoding;
   /** Told how many claims the engine can hold, whenever that changes. */
   onCapacity(claims: number): void;
   /** The engine has stopped for good: its passes fail, whoever is in them. Claims are still held. */
@@ -58,7 +61,7 @@ export class Engine {
   #running: Promise<void> | undefined;
 
   constructor(options: EngineOptions) {
-    const { cache, forward, limits, vocabSize, clock, logger, observer } = options;
+    const { cache, forward, limits, vocabSize, clock, logger, observer, decoding } = options;
     this.#options = options;
     this.#scheduler = new Scheduler(cache, limits);
     this.#canary = new Canary(cache, forward);
@@ -69,6 +72,7 @@ export class Engine {
       pageTokens: cache.pageTokens,
       clock,
       logger,
+      ...(decoding === undefined ? {} : { decoding }),
       onFinish: (finish) => observer.onFinish(finish),
       onChange: () => {
         this.#report();
@@ -183,8 +187,9 @@ export class Engine {
     request.failures = 0;
     const good = samples.filter((sample): sample is Sample => !(sample instanceof Error));
     if (good.length < samples.length) {
-      const error = new AppError("INTERNAL", "the model's logits were not finite");
-      this.#requests.finish(request, "error", { error, trusted: false });
+      const unmet = samples.find((sample): sample is AppError => sample instanceof Error && isConstraintFault(sample));
+      const error = unmet ?? new AppError("INTERNAL", "the model's logits were not finite");
+      this.#requests.finish(request, "error", { error, trusted: unmet !== undefined });
       return;
     }
     const drawn = request.receive(rows, good);

@@ -1,6 +1,7 @@
 import { Counter, Gauge, Histogram, type Registry } from "prom-client";
 import type { EngineObserver } from "./engine-observer.js";
 import type { ExpertPoolObserver } from "./experts/expert-pool-observer.js";
+import type { GrammarObserver } from "./requests/constraint.js";
 
 export interface AttentionMetricsOptions {
   readonly registry: Registry;
@@ -12,16 +13,39 @@ export interface AttentionMetricsOptions {
 export interface AttentionMetrics {
   readonly engine: EngineObserver;
   readonly experts: ExpertPoolObserver;
+  readonly grammar: GrammarObserver;
 }
 
 const REQUEST_SECONDS = [0.01, 0.05, 0.1, 0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960];
 const STEP_TOKENS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384];
 const HOP_SECONDS = [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10];
+const COMPILE_SECONDS = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2];
+const MASK_SECONDS = [0.00002, 0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.2];
 const PARTS = ["gate", "encode", "network", "queue", "compute", "combine"] as const;
 
 /** All metrics of an attention worker: vLLM's names where it has them, `moiety_*` for what it has no name for. */
 export function createAttentionMetrics(options: AttentionMetricsOptions): AttentionMetrics {
-  return { engine: engineMetrics(options), experts: expertMetrics(options.registry) };
+  const { registry } = options;
+  return { engine: engineMetrics(options), experts: expertMetrics(registry), grammar: grammarMetrics(registry) };
+}
+
+function grammarMetrics(registry: Registry): GrammarObserver {
+  const histogram = (name: string, help: string, buckets: number[]) =>
+    new Histogram({ name, help, buckets, registers: [registry] });
+  const compile = histogram(
+    "moiety_grammar_compile_seconds",
+    "Until a request's grammar was compiled, waiting included",
+    COMPILE_SECONDS,
+  );
+  const mask = histogram(
+    "moiety_grammar_mask_seconds",
+    "Until the mask of a draw was known, waiting for a thread included",
+    MASK_SECONDS,
+  );
+  return {
+    onCompile: (durationMs) => compile.observe(durationMs / 1000),
+    onMask: (durationMs) => mask.observe(durationMs / 1000),
+  };
 }
 
 function engineMetrics({ registry, modelName, engine }: AttentionMetricsOptions): EngineObserver {

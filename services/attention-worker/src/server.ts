@@ -11,6 +11,7 @@ import { kvPools } from "./kv-cache/kv-capacity.js";
 import { type AttentionMetrics, createAttentionMetrics } from "./metrics.js";
 import { type OpenModel, openModel } from "./model.js";
 import { type OpenExperts, openLocalExperts, openRemoteExperts } from "./open-experts.js";
+import { openGrammar } from "./open-grammar.js";
 
 export interface AttentionWorkerOptions {
   readonly config: AttentionWorkerConfig;
@@ -123,6 +124,7 @@ async function assemble({ options, workerId, metrics, clock }: Assembly): Promis
       onLayer: metrics.engine.onLayer,
     },
   );
+  const grammar = await openGrammar(model.checkpoint, logger);
   const engine = new Engine({
     cache,
     forward,
@@ -136,6 +138,7 @@ async function assemble({ options, workerId, metrics, clock }: Assembly): Promis
     clock,
     logger,
     observer: metrics.engine,
+    ...(grammar === undefined ? {} : { decoding: { engine: grammar, clock, observer: metrics.grammar } }),
     onCapacity: (claims) => consumer.setCapacity(claims),
     onBroken,
   });
@@ -149,7 +152,13 @@ async function assemble({ options, workerId, metrics, clock }: Assembly): Promis
   engine.pause(pool.missing().length > 0);
   engine.start();
   const beat = () =>
-    consumer.beat({ workerId, modelFingerprint: model.checkpoint.fingerprint, maxContextTokens: contextTokens, ...engine.load });
+    consumer.beat({
+      workerId,
+      modelFingerprint: model.checkpoint.fingerprint,
+      maxContextTokens: contextTokens,
+      ...engine.load,
+      ...(grammar === undefined ? {} : { grammarEngine: grammar.name }),
+    });
   const stopWatching = watch({ clock, logger, engine, pool, beat });
   consumer
     .start((claim) => engine.add(claim))

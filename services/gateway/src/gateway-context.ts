@@ -3,6 +3,7 @@ import type { RequestProducer } from "@moiety/queue";
 import type { Logger } from "@moiety/runtime";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { GatewayConfig } from "./config.js";
+import type { GrammarChecker } from "./grammar/check-grammar.js";
 import type { GatewayMetrics } from "./metrics.js";
 import type { ServedModel } from "./model/served-model.js";
 import type { TokenNames } from "./openai/logprobs.js";
@@ -18,6 +19,7 @@ export interface GatewayContext {
   readonly names: TokenNames;
   readonly producer: RequestProducer;
   readonly workers: Workers;
+  readonly grammar: GrammarChecker;
   /** The tenant that a request's key belongs to. */
   readonly tenantOf: (request: FastifyRequest) => TenantId;
   /** Milliseconds since a request came in. */

@@ -2,9 +2,11 @@ import type { AppError, Clock } from "@moiety/core";
 import type { RequestProducer } from "@moiety/queue";
 import { Counter, Gauge, Histogram, type Registry } from "prom-client";
 import type { ChoiceEnd } from "./generation/choice.js";
+import type { GrammarObserver } from "./grammar/check-grammar.js";
 
 const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640, 1_280];
 const TOKEN_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 5, 20, 80];
+const CHECK_SECONDS = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5];
 const TOKENS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000];
 
 export interface GatewayMetricsOptions {
@@ -37,6 +39,7 @@ export interface GatewayMetrics {
   openBatches(count: number): void;
   batchTakenOver(): void;
   batchFailedToRun(): void;
+  readonly grammar: GrammarObserver;
 }
 
 /** Every metric of the gateway. `vllm:*` names are those that existing dashboards know. */
@@ -158,6 +161,7 @@ export function createGatewayMetrics(options: GatewayMetricsOptions): GatewayMet
     slowClient: () => slow.inc(),
     inFlight: (change) => inFlight.inc(change),
     ...batches,
+    grammar: grammarMetrics(options.registry),
   };
 }
 
@@ -200,5 +204,24 @@ function createBatchMetrics(registry: Registry): BatchMetrics {
     batchLineEnded: (outcome) => lines.inc({ outcome }),
     batchTakenOver: () => takeovers.inc(),
     batchFailedToRun: () => faults.inc(),
+  };
+}
+
+function grammarMetrics(registry: Registry): GrammarObserver {
+  const registers = [registry];
+  const check = new Histogram({
+    name: "moiety_grammar_check_seconds",
+    help: "Until a request's grammar was compiled or refused, waiting included",
+    buckets: CHECK_SECONDS,
+    registers,
+  });
+  const refused = new Counter({
+    name: "moiety_grammar_refused_total",
+    help: "Requests whose grammar could not be obeyed",
+    registers,
+  });
+  return {
+    onCheck: (durationMs) => check.observe(durationMs / 1_000),
+    onRefusal: () => refused.inc(),
   };
 }

@@ -9,6 +9,7 @@ import { openBatchService } from "./batches/batch-service.js";
 import { addFileAndBatchRoutes } from "./batches/routes.js";
 import type { GatewayConfig } from "./config.js";
 import type { GatewayContext } from "./gateway-context.js";
+import { openGrammar } from "./grammar/open-grammar.js";
 import { createGatewayMetrics } from "./metrics.js";
 import { openServedModel } from "./model/served-model.js";
 import { PROCESSING_HEADER } from "./openai/answer.js";
@@ -78,13 +79,15 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     maxContextTokens: model.config.maxContext,
     fingerprint: model.fingerprint,
   });
+  const withoutEngine = (name: string) => workers.withoutEngine(name);
+  const grammar = { ...openGrammar(model, logger), withoutEngine, clock, observer: metrics.grammar };
   const tenants = new WeakMap<FastifyRequest, TenantId>();
   const tenantOf = (request: FastifyRequest): TenantId =>
     tenants.get(request) ?? authenticate(keys, request.headers.authorization);
   const names = new TokenNames(model.tokenizer);
   const traffic = new Traffic();
   const app = createApp(config);
-  const shared = { config, clock, logger, metrics, model, names, producer, workers, tenantOf };
+  const shared = { config, clock, logger, metrics, model, names, producer, workers, grammar, tenantOf };
   const context: GatewayContext = { ...shared, elapsedMs: addStopwatch(app, clock), load: () => traffic.count };
   const batches = await openBatchService(context).catch(async (error: unknown) => {
     workers.close();
@@ -111,7 +114,8 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     throw error;
   });
   const { name, harmony, fingerprint, tokenizer } = model;
-  logger.info({ port, model: name, harmony, fingerprint, tokenizer: tokenizer !== undefined }, "gateway listening");
+  const engines = { tokenizer: tokenizer !== undefined, grammar: grammar.engine?.name };
+  logger.info({ port, model: name, harmony, fingerprint, ...engines }, "gateway listening");
   batches?.start();
   let closed: Promise<void> | undefined;
   const close = async () => {

@@ -19,6 +19,7 @@ export class Workers {
   readonly #fingerprint: string | undefined;
   readonly #closing = new AbortController();
   #contextTokens: number;
+  #ours: readonly WorkerBeat[] = [];
 
   constructor(options: WorkersOptions) {
     this.#producer = options.producer;
@@ -31,6 +32,11 @@ export class Workers {
   /** Longest prompt plus output that any worker may be given: a request can come to the smallest of them. Kept while none is there. */
   get contextTokens(): number {
     return this.#contextTokens;
+  }
+
+  /** A worker that could not go on with a request whose grammar was checked with this engine; absent: every one could, or none is there. */
+  withoutEngine(grammarEngine: string): string | undefined {
+    return this.#ours.find((beat) => beat.grammarEngine !== grammarEngine)?.workerId;
   }
 
   /** Why requests cannot be served rightly, as far as the workers are concerned; empty when they can. */
@@ -49,6 +55,7 @@ export class Workers {
     while (!this.#closing.signal.aborted) {
       const beats = await this.#producer.workers().catch(() => []);
       const ours = beats.filter((beat) => this.#isOurs(beat));
+      this.#ours = ours;
       const limits = ours.map((beat) => beat.maxContextTokens).filter((limit) => limit > 0);
       if (limits.length > 0) this.#contextTokens = Math.min(maxContextTokens, ...limits);
       await this.#clock.sleep(REFRESH_MS, this.#closing.signal);

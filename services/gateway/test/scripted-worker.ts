@@ -1,3 +1,4 @@
+import { GRAMMAR_ENGINE } from "@moiety/grammar";
 import { type Claim, createRequestConsumer, type Finish, type LoggedToken, type RequestConsumer } from "@moiety/queue";
 
 /** What a request is answered with. */
@@ -30,6 +31,7 @@ export class ScriptedWorker {
     maxContextTokens?: number;
     workerId?: string;
     modelFingerprint?: string;
+    grammarEngine?: string;
   }): Promise<ScriptedWorker> {
     const worker = new ScriptedWorker(
       createRequestConsumer({ redisUrl: options.redisUrl, prefix: options.prefix, capacity: 256 }),
@@ -46,6 +48,7 @@ export class ScriptedWorker {
         running: 0,
         waiting: 0,
         kvUsage: 0,
+        grammarEngine: options.grammarEngine ?? GRAMMAR_ENGINE,
       });
     await beat();
     worker.#beat = setInterval(() => beat().catch(() => undefined), 500);

@@ -1,3 +1,4 @@
+import type { MaskOutcome } from "@moiety/grammar";
 import type { BatchSpec, SampleRow, SequenceRows } from "@moiety/kernels";
 import type { PlannedRows } from "../scheduler/step-plan.js";
 
@@ -5,7 +6,15 @@ import type { PlannedRows } from "../scheduler/step-plan.js";
 export type Draw = Omit<SampleRow, "row"> & {
   /** Which of the planned rows, from 0. */
   readonly offset: number;
+  /** What may be drawn, once it is known. Absent: what `allowed` says. */
+  readonly mask?: Promise<MaskOutcome>;
 };
+
+/** A draw by its row of the batch. */
+export interface PlacedDraw {
+  readonly row: SampleRow;
+  readonly mask?: Promise<MaskOutcome>;
+}
 
 /** Planned rows, with what is to be drawn from them. */
 export interface ForwardRows {
@@ -39,11 +48,14 @@ export function toBatchSpec(planned: readonly PlannedRows[]): BatchSpec {
 }
 
 /** The draws of a batch, by row of the batch, in the order of the sequences and of their draws. */
-export function toSampleRows(group: readonly ForwardRows[]): SampleRow[] {
+export function placeDraws(group: readonly ForwardRows[]): PlacedDraw[] {
   let rowStart = 0;
   return group.flatMap(({ rows, draws }) => {
     const first = rowStart;
     rowStart += rows.count;
-    return draws.map(({ offset, ...draw }) => ({ ...draw, row: first + offset }));
+    return draws.map(({ offset, mask, ...draw }) => {
+      const row = { ...draw, row: first + offset };
+      return mask === undefined ? { row } : { row, mask };
+    });
   });
 }

@@ -2,13 +2,14 @@ import { AppError } from "@moiety/core";
 import type { Sample } from "@moiety/kernels";
 import type { PlannedRows } from "../scheduler/step-plan.js";
 import { whenAllAborted } from "./abort.js";
-import { type ForwardRows, toBatchSpec, toSampleRows } from "./forward-rows.js";
+import { type ForwardRows, placeDraws, toBatchSpec } from "./forward-rows.js";
 import { type ForwardModel, type LayerTimings, runLayers } from "./layers.js";
+import { drawMasked } from "./masked-draws.js";
 import { type MicroBatchOptions, splitMicroBatches } from "./micro-batches.js";
 
 /** What became of planned rows. */
 export type RowsOutcome =
-  /** One result per draw; an Error where the logits were not finite. */
+  /** One result per draw; an Error where the logits were not finite, or nothing may be drawn. */
   | { readonly kind: "computed"; readonly rows: PlannedRows; readonly samples: readonly (Sample | Error)[] }
   /** The pass failed. Nothing was lost: the same rows may be run again, with the same result. */
   | { readonly kind: "failed"; readonly rows: PlannedRows; readonly error: AppError };
@@ -42,10 +43,10 @@ export class Forward {
   async #runBatch(group: readonly ForwardRows[]): Promise<RowsOutcome[]> {
     const abandoned = whenAllAborted(group.map(({ signal }) => signal));
     try {
-      const draws = toSampleRows(group);
+      const draws = placeDraws(group);
       const samples = await runLayers(this.#model, toBatchSpec(group.map(({ rows }) => rows)), {
         signal: abandoned.signal,
-        last: async (batch) => (draws.length === 0 ? [] : this.#model.attention.sample(batch, draws)),
+        last: (batch) => drawMasked(draws, (rows) => this.#model.attention.sample(batch, rows)),
         ...(this.#options.onLayer === undefined ? {} : { onLayer: this.#options.onLayer }),
       });
       let first = 0;

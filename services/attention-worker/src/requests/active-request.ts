@@ -4,6 +4,7 @@ import type { Claim, Finish, FinishReason, LoggedToken } from "@moiety/queue";
 import type { ForwardRows } from "../forward/forward-rows.js";
 import { Sequence } from "../scheduler/sequence.js";
 import type { PlannedRows } from "../scheduler/step-plan.js";
+import { type Constraint, constraintOf, type Decoding } from "./constraint.js";
 import { LogWriter, type LogWriterEvents } from "./log-writer.js";
 import { checkTokens, Sampling, toLoggedToken } from "./sampling.js";
 
@@ -14,6 +15,8 @@ export interface ActiveRequestOptions extends LogWriterEvents {
   readonly contextTokens: number;
   readonly pageTokens: number;
   readonly clock: Clock;
+  /** Absent: requests with a grammar are refused. */
+  readonly decoding?: Decoding;
 }
 
 /** A claim in the engine's hands: its sequence, how it draws, what it has logged, and how long everything took. */
@@ -22,6 +25,7 @@ export class ActiveRequest {
   readonly sequence: Sequence;
   readonly writer: LogWriter;
   readonly #sampling: Sampling;
+  readonly #constraint: Constraint | undefined;
   readonly #clock: Clock;
   readonly #over = new AbortController();
   readonly #promptLogprobs: LoggedToken[] = [];
@@ -32,7 +36,7 @@ export class ActiveRequest {
   /** Passes in a row that failed with this request in them. */
   failures = 0;
 
-  /** @throws AppError INVALID_ARGUMENT or OUT_OF_RANGE for a request that cannot be served. */
+  /** @throws AppError INVALID_ARGUMENT, OUT_OF_RANGE or UNAVAILABLE for a request that cannot be served. */
   constructor(options: ActiveRequestOptions) {
     const { claim } = options;
     const { record, log } = claim;
@@ -60,6 +64,8 @@ export class ActiveRequest {
       pageTokens: options.pageTokens,
       reusePrefix: !this.#scoresPrompt,
     });
+    const logged = () => Int32Array.from(log, ({ token }) => token);
+    this.#constraint = this.ending === undefined ? constraintOf(options.decoding, record.params, logged) : undefined;
   }
 
   get #scoresPrompt(): boolean {
@@ -90,7 +96,8 @@ export class ActiveRequest {
   prepare(rows: PlannedRows): ForwardRows {
     this.#startedAtMs ??= this.#clock.nowMs();
     this.#cachedTokens ??= rows.sequence.pages.cachedTokens;
-    return { rows, draws: this.#sampling.draws(rows, this.#scoresPrompt), signal: this.#over.signal, alone: this.failures > 0 };
+    const draws = this.#sampling.draws(rows, { scoresPrompt: this.#scoresPrompt, mask: this.#constraint?.mask });
+    return { rows, draws, signal: this.#over.signal, alone: this.failures > 0 };
   }
 
   /**
@@ -105,6 +112,7 @@ export class ActiveRequest {
     });
     if (next !== undefined) {
       this.#drewFirstAtMs ??= this.#clock.nowMs();
+      this.#constraint?.take(next.token);
       if (this.#scoresPrompt) this.#writePromptLogprobs();
     }
     return next;

@@ -4,6 +4,7 @@ import type { Logger } from "@moiety/runtime";
 import type { Scheduler } from "../scheduler/scheduler.js";
 import type { Sequence } from "../scheduler/sequence.js";
 import { ActiveRequest } from "./active-request.js";
+import type { Decoding } from "./constraint.js";
 
 export interface RequestTableOptions {
   readonly scheduler: Scheduler;
@@ -12,6 +13,8 @@ export interface RequestTableOptions {
   readonly pageTokens: number;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Absent: requests with a grammar are refused. */
+  readonly decoding?: Decoding;
   onFinish(finish: Finish): void;
   /** A request came, went, or may go on. */
   onChange(): void;
@@ -95,7 +98,7 @@ export class RequestTable {
   }
 
   #admit(claim: Claim): void {
-    const { scheduler, vocabSize, contextTokens, pageTokens, clock, logger, onChange } = this.#options;
+    const { scheduler, vocabSize, contextTokens, pageTokens, clock, logger, decoding, onChange } = this.#options;
     const onLost = (why: "fenced" | "closed" | AppError) => this.#lose(request, why);
     const request: ActiveRequest = new ActiveRequest({
       claim,
@@ -103,6 +106,7 @@ export class RequestTable {
       contextTokens,
       pageTokens,
       clock,
+      ...(decoding === undefined ? {} : { decoding }),
       onProgress: onChange,
       onLost,
     });

@@ -1,4 +1,5 @@
 import { AppError } from "@moiety/core";
+import type { MaskOutcome } from "@moiety/grammar";
 import type { Sample, SamplingParams } from "@moiety/kernels";
 import type { GenerationParams, LoggedToken } from "@moiety/queue";
 import type { Draw } from "../forward/forward-rows.js";
@@ -15,6 +16,13 @@ const GREEDY: SamplingParams = {
   frequencyPenalty: 0,
   seed: 0n,
 };
+
+export interface DrawOptions {
+  /** Whether the prompt's own tokens are drawn as well. */
+  readonly scoresPrompt: boolean;
+  /** What the next token may be. Absent: any. */
+  readonly mask?: Promise<MaskOutcome> | undefined;
+}
 
 /** How one request draws, made once from its parameters. */
 export class Sampling {
@@ -45,9 +53,11 @@ export class Sampling {
   }
 
   /** What is to be drawn from a sequence's planned rows: the next token, and the prompt's own tokens if `scoresPrompt`. */
-  draws({ sequence, start, count, draws }: PlannedRows, scoresPrompt: boolean): Draw[] {
+  draws({ sequence, start, count, draws }: PlannedRows, { scoresPrompt, mask }: DrawOptions): Draw[] {
     const scored = scoresPrompt ? this.#promptDraws(sequence, start, count) : [];
-    return draws ? [...scored, this.#next(sequence, count - 1)] : scored;
+    if (!draws) return scored;
+    const next = this.#next(sequence, count - 1);
+    return [...scored, mask === undefined ? next : { ...next, mask }];
   }
 
   #next(sequence: Sequence, offset: number): Draw {

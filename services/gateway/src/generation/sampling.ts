@@ -1,5 +1,6 @@
 import { createHash, randomBytes } from "node:crypto";
 import type { GenerationParams } from "@moiety/queue";
+import type { CheckedGrammar } from "../grammar/check-grammar.js";
 import { invalidField } from "../openai/errors.js";
 import type { GenerationFields } from "../openai/request-fields.js";
 
@@ -11,6 +12,8 @@ export interface SamplingContext {
   readonly maxTokens: number;
   readonly topLogprobs: number | undefined;
   readonly promptLogprobs: boolean;
+  /** What the output is held to. Its ends are then the only ones, and end it whatever `ignore_eos` says. */
+  readonly held: CheckedGrammar | undefined;
 }
 
 /** Sampling parameters of all choices but for the seed, which each choice has of its own. */
@@ -24,6 +27,7 @@ export function samplingParams(fields: GenerationFields, context: SamplingContex
   if (wrong >= 0) throw invalidField(`stop_token_ids[${wrong}]`, `expected a token id below ${context.vocabSize}`);
   const minTokens = fields.min_tokens ?? 0;
   if (minTokens > context.maxTokens) throw invalidField("min_tokens", `expected at most max_tokens = ${context.maxTokens}`);
+  const ends = fields.ignore_eos && context.held === undefined ? [] : context.eosTokenIds;
   return {
     temperature: fields.temperature ?? 1,
     topK: Math.max(0, fields.top_k ?? 0),
@@ -34,10 +38,11 @@ export function samplingParams(fields: GenerationFields, context: SamplingContex
     frequencyPenalty: fields.frequency_penalty ?? 0,
     maxTokens: context.maxTokens,
     minTokens,
-    stopTokenIds: [...new Set([...stops, ...(fields.ignore_eos ? [] : context.eosTokenIds)])],
+    stopTokenIds: [...new Set([...stops, ...ends])],
     logitBias: bias,
     ...(context.topLogprobs === undefined ? {} : { topLogprobs: context.topLogprobs }),
     ...(context.promptLogprobs ? { promptLogprobs: true } : {}),
+    ...context.held,
   };
 }
 

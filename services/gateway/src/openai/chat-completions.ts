@@ -1,10 +1,13 @@
 import { newRequestId } from "@moiety/core";
+import { completionGrammar, turnGrammar } from "@moiety/grammar";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { chatPrompt } from "../chat/chat-prompt.js";
+import { constrainedTurn } from "../chat/turn-shape.js";
 import type { GatewayContext } from "../gateway-context.js";
 import { HarmonyReader, PlainReader, TokenIdReader } from "../generation/output-reader.js";
 import { outputLimit, planChoices } from "../generation/plan.js";
 import { samplingParams } from "../generation/sampling.js";
+import { type CheckedGrammar, checkGrammar } from "../grammar/check-grammar.js";
 import type { ServedModel } from "../model/served-model.js";
 import { answer, type PreparedAnswer, type RequestOrigin } from "./answer.js";
 import { type ChatRequest, chatRequestSchema } from "./chat-request.js";
@@ -34,6 +37,7 @@ export async function prepareChatCompletion(
   checkModel(model, body.model);
   checkChoices(body.n ?? 1, context.config.MOIETY_MAX_CHOICES);
   const tokens = await chatPrompt(body, model, context.clock);
+  const held = await checkedTurn(context, body);
   const id = origin.id ?? newRequestId("chatcmpl");
   const plans = planChoices({
     id,
@@ -42,7 +46,7 @@ export async function prepareChatCompletion(
     clock: context.clock,
     timeoutMs: context.config.MOIETY_REQUEST_TIMEOUT_MS,
     createReader: () => readerFor(model),
-    prompts: [{ tokens, params: paramsOf(context, body, tokens.length) }],
+    prompts: [{ tokens, params: paramsOf(context, body, { promptTokens: tokens.length, held }) }],
   });
   const shape: ChatShape = {
     id,
@@ -75,7 +79,23 @@ function readerFor(model: ServedModel) {
   return model.harmony ? new HarmonyReader(model.tokenizer) : new PlainReader(model.tokenizer);
 }
 
-function paramsOf(context: GatewayContext, body: ChatRequest, promptTokens: number) {
+/** What the turn is held to; absent: nothing. @throws AppError INVALID_ARGUMENT for what cannot be obeyed. */
+async function checkedTurn({ grammar, model }: GatewayContext, body: ChatRequest): Promise<CheckedGrammar | undefined> {
+  const turn = constrainedTurn(body);
+  if (turn === undefined) return undefined;
+  const { shape, asked } = turn;
+  const build = () => {
+    if (model.harmony) return turnGrammar(shape);
+    return completionGrammar(shape.answer ?? { kind: "text" }, model.chatStopTokenIds);
+  };
+  return checkGrammar(grammar, { asked, minTokens: body.min_tokens, build });
+}
+
+function paramsOf(
+  context: GatewayContext,
+  body: ChatRequest,
+  { promptTokens, held }: { readonly promptTokens: number; readonly held: CheckedGrammar | undefined },
+) {
   const maxTokens = outputLimit({
     promptTokens,
     asked: body.max_completion_tokens ?? body.max_tokens,
@@ -89,5 +109,6 @@ function paramsOf(context: GatewayContext, body: ChatRequest, promptTokens: numb
     maxTokens,
     topLogprobs: body.logprobs ? (body.top_logprobs ?? 0) : undefined,
     promptLogprobs: false,
+    held,
   });
 }

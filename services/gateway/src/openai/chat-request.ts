@@ -1,7 +1,8 @@
 import { z } from "zod";
 import { refusedChatFields } from "./refused-fields.js";
 import { checkTogether, generationFields } from "./request-fields.js";
-import { responseFormatSchema, toolFields } from "./tool-fields.js";
+import { responseFormatSchema } from "./schema-fields.js";
+import { toolFields } from "./tool-fields.js";
 
 const MAX_TEXT = 4_194_304;
 const text = z.string().max(MAX_TEXT);

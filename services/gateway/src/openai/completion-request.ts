@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { invalidField } from "./errors.js";
 import { checkTogether, generationFields, tokenIdSchema } from "./request-fields.js";
+import { responseFormatSchema } from "./schema-fields.js";
 
 const text = z.string().max(4_194_304);
 const tokens = z.array(tokenIdSchema).min(1);
@@ -19,6 +20,7 @@ export const completionRequestSchema = z
     echo: z.boolean().optional(),
     best_of: z.number().int().min(1).optional(),
     suffix: z.string().optional(),
+    response_format: responseFormatSchema.optional(),
   })
   .superRefine((body, context) => {
     checkTogether(body, context);

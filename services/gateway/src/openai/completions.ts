@@ -1,4 +1,5 @@
 import { newRequestId, type RequestId } from "@moiety/core";
+import { completionGrammar } from "@moiety/grammar";
 import type { Tokenizer } from "@moiety/model";
 import type { LoggedToken } from "@moiety/queue";
 import type { FastifyReply, FastifyRequest } from "fastify";
@@ -6,6 +7,7 @@ import type { GatewayContext } from "../gateway-context.js";
 import { PlainReader, TokenIdReader } from "../generation/output-reader.js";
 import { outputLimit, planChoices } from "../generation/plan.js";
 import { samplingParams } from "../generation/sampling.js";
+import { type CheckedGrammar, checkGrammar } from "../grammar/check-grammar.js";
 import { answer, type PreparedAnswer, type RequestOrigin } from "./answer.js";
 import {
   type CompletionRequest,
@@ -16,6 +18,7 @@ import {
 } from "./completion-request.js";
 import { CompletionChunks, type CompletionShape, completionResponse, type Echo } from "./completion-response.js";
 import { invalidField } from "./errors.js";
+import { askedContent } from "./grammar-fields.js";
 import { checkModel, signatureOf } from "./models.js";
 import { parseBody } from "./request-fields.js";
 
@@ -40,6 +43,7 @@ export async function prepareCompletion(context: GatewayContext, input: unknown,
     inputs.map((input, index) => encodePrompt(context, input, { body, index, count: inputs.length })),
   );
   const { tokenizer } = model;
+  const held = await checkedAnswer(context, body);
   const plans = planChoices({
     id: origin.id ?? newRequestId("cmpl"),
     tenant: origin.tenant,
@@ -47,7 +51,7 @@ export async function prepareCompletion(context: GatewayContext, input: unknown,
     clock: context.clock,
     timeoutMs: context.config.MOIETY_REQUEST_TIMEOUT_MS,
     createReader: () => (tokenizer ? new PlainReader(tokenizer) : new TokenIdReader()),
-    prompts: prompts.map((tokens, index) => ({ tokens, params: paramsOf(context, body, { tokens, index }) })),
+    prompts: prompts.map((tokens, index) => ({ tokens, params: paramsOf(context, body, { tokens, index, held }) })),
   });
   const id = plans[0]?.record.id ?? newRequestId("cmpl");
   const shape = shapeOf(context, body, { id, plans });
@@ -70,7 +74,21 @@ export function checkChoices(count: number, limit: number): void {
   if (count > limit) throw invalidField("n", `prompts times n is ${count}; expected at most ${limit}`);
 }
 
-function paramsOf(context: GatewayContext, body: CompletionRequest, prompt: { tokens: Int32Array; index: number }) {
+/** What the answers are held to; absent: nothing. @throws AppError INVALID_ARGUMENT for what cannot be obeyed. */
+async function checkedAnswer({ grammar, model }: GatewayContext, body: CompletionRequest): Promise<CheckedGrammar | undefined> {
+  const asked = askedContent(body);
+  if (asked === undefined) return undefined;
+  const build = () => completionGrammar(asked.content, model.eosTokenIds);
+  return checkGrammar(grammar, { asked: [asked], minTokens: body.min_tokens, build });
+}
+
+interface CompletionPrompt {
+  readonly tokens: Int32Array;
+  readonly index: number;
+  readonly held: CheckedGrammar | undefined;
+}
+
+function paramsOf(context: GatewayContext, body: CompletionRequest, prompt: CompletionPrompt) {
   const contextTokens = context.workers.contextTokens;
   const room = Math.max(1, contextTokens - prompt.tokens.length);
   const maxTokens = outputLimit({
@@ -86,6 +104,7 @@ function paramsOf(context: GatewayContext, body: CompletionRequest, prompt: { to
     maxTokens,
     topLogprobs: body.logprobs,
     promptLogprobs: body.echo === true && body.logprobs !== undefined,
+    held: prompt.held,
   });
 }
 

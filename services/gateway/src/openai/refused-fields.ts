@@ -5,19 +5,14 @@ const refused = (why: string) => z.undefined({ error: why }).optional();
 /** A switch that may be sent as long as it is off. */
 const off = (why: string) => z.literal(false, { error: `expected false: ${why}` }).optional();
 
-const UNCONSTRAINED = "needs constrained decoding, which is not available yet";
 const BEAM_SEARCH = "beam search is not available";
 const TEMPLATE = "the model's own format is the only one that it was trained on";
 const TOOLS = "deprecated in OpenAI's API and not available: use tools and tool_choice";
 
 /** Of both endpoints; most are vLLM's. */
 export const refusedGenerationFields = {
-  guided_json: refused(UNCONSTRAINED),
-  guided_regex: refused(UNCONSTRAINED),
-  guided_choice: refused(UNCONSTRAINED),
-  guided_grammar: refused(UNCONSTRAINED),
-  structural_tag: refused(UNCONSTRAINED),
-  structured_outputs: refused(UNCONSTRAINED),
+  structural_tag: refused("not available: use structured_outputs, or tools"),
+  guided_whitespace_pattern: refused("not available: whitespace in JSON is up to 16 spaces and line ends"),
   allowed_token_ids: refused("not available: ban tokens with logit_bias"),
   bad_words: refused("not available: ban tokens with logit_bias"),
   logits_processors: refused("programs of clients are not run"),

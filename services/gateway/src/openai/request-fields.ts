@@ -1,6 +1,7 @@
 import { AppError } from "@moiety/core";
 import { z } from "zod";
 import { invalidField } from "./errors.js";
+import { grammarFields } from "./grammar-fields.js";
 import { refusedGenerationFields } from "./refused-fields.js";
 
 const STOP_STRINGS = 4;
@@ -58,6 +59,7 @@ export const generationFields = {
   store: z.boolean().optional(),
   cache_salt: z.string().min(1).max(256).optional(),
   return_token_ids: z.boolean().optional(),
+  ...grammarFields,
   ...refusedGenerationFields,
 };
 

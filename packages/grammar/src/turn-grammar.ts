@@ -1,0 +1,60 @@
+import { ANY_TEXT, type ContentGrammar, contentPart, type GrammarPart, grammarText, type JsonSchema } from "./content-grammar.js";
+import { larkString } from "./lark.js";
+
+export interface CallShape {
+  /** Letters, digits, underscores and dashes. */
+  readonly name: string;
+  readonly parameters: JsonSchema;
+}
+
+/** How the assistant's turn may go on after `<|start|>assistant`. */
+export interface TurnShape {
+  /** What the final channel holds. Absent: the turn must end in a call. */
+  readonly answer?: ContentGrammar;
+  /** The calls that the turn may end in. */
+  readonly calls: readonly CallShape[];
+  /** Whether words to the user may come before the end, on the commentary channel. */
+  readonly preambles: boolean;
+}
+
+/** Messages before the one that ends the turn: a model must not think for ever. */
+export const MAX_NOTES = 16;
+
+/**
+ * The grammar of a harmony turn. Thoughts and preambles are free but for their markup; the last message is an answer or a call, its
+ * header is forced, and its end comes when its content is whole. Headers are spelled as the model spells them.
+ * @throws AppError INVALID_ARGUMENT for a content that no grammar may hold.
+ */
+export function turnGrammar({ answer, calls, preambles }: TurnShape): string {
+  const endings = [...(answer === undefined ? [] : ["final"]), ...calls.map((_, index) => `call${index}`)];
+  const notes = ["analysis", ...(preambles ? ["commentary"] : [])];
+  const rules = [
+    `start: (note <|end|> <|start|> "assistant"){0,${MAX_NOTES}} ending`,
+    `note: ${notes.map((channel) => `<|channel|> ${larkString(channel)} <|message|> TEXT`).join(" | ")}`,
+    `ending: ${endings.join(" | ")}`,
+    ...(answer === undefined ? [] : [finalRule(answer)]),
+    ...calls.map(({ name }, index) => callRule(name, index)),
+    `TEXT: ${ANY_TEXT}`,
+  ];
+  const parts: GrammarPart[] = [
+    { lark_grammar: rules.join("\n") },
+    ...(answer === undefined || answer.kind === "text" ? [] : [contentPart(answer, "answer")]),
+    ...calls.map(({ parameters }, index) => contentPart({ kind: "json", schema: parameters }, `args${index}`)),
+  ];
+  return grammarText(parts);
+}
+
+function finalRule(answer: ContentGrammar): string {
+  const content = answer.kind === "text" ? "TEXT" : "@answer";
+  const constrained = answer.kind === "json" ? ' (" "? <|constrain|> "json")?' : "";
+  return `final: <|channel|> "final"${constrained} <|message|> ${content} <|return|>`;
+}
+
+/** The recipient comes after the channel or before it: the model was trained on both. */
+function callRule(name: string, index: number): string {
+  const recipient = `to=functions.${name}`;
+  const end = `<|message|> @args${index} <|call|>`;
+  const after = `<|channel|> ${larkString(`commentary ${recipient} `)} <|constrain|> "json" ${end}`;
+  const before = `${larkString(` ${recipient}`)} <|channel|> "commentary" (" " <|constrain|> "json" | " json") ${end}`;
+  return `call${index}: ${after} | ${before}`;
+}
