@@ -37,6 +37,12 @@ export const gatewayConfigSchema = z.object({
   MOIETY_SLOW_CLIENT_TIMEOUT_MS: env
     .integer({ min: 100, max: 3_600_000, fallback: 60_000 })
     .describe("how long a client may leave its stream unread before the request is cancelled"),
+  MOIETY_RESPONSES_TTL_MS: env
+    .integer({ min: 1_000, max: 31_536_000_000, fallback: 2_592_000_000 })
+    .describe("how long a response is stored after it was made, or last continued"),
+  MOIETY_RESPONSES_MAX_BYTES: env
+    .integer({ min: 65_536, max: 1_099_511_627_776, fallback: 268_435_456 })
+    .describe("how much of Redis the stored responses of one tenant may take; the oldest make room"),
   MOIETY_API_KEYS: z
     .string()
     .optional()

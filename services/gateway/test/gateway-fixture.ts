@@ -40,6 +40,8 @@ export class GatewayFixture {
   readonly worker: ScriptedWorker;
   readonly redis: RedisServer;
   readonly url: string;
+  /** What another gateway over the same Redis is told. */
+  readonly environment: Readonly<Record<string, string>>;
   readonly #directory: string;
   readonly #tokenizer: Tokenizer | undefined;
 
@@ -48,12 +50,14 @@ export class GatewayFixture {
     worker: ScriptedWorker;
     redis: RedisServer;
     directory: string;
+    environment: Readonly<Record<string, string>>;
     tokenizer: Tokenizer | undefined;
   }) {
     this.gateway = parts.gateway;
     this.worker = parts.worker;
     this.redis = parts.redis;
     this.url = `http://127.0.0.1:${parts.gateway.port}`;
+    this.environment = parts.environment;
     this.#directory = parts.directory;
     this.#tokenizer = parts.tokenizer;
   }
@@ -62,17 +66,18 @@ export class GatewayFixture {
     const redis = await RedisServer.start();
     const directory = await writeCheckpoint(kind);
     const worker = await ScriptedWorker.start({ redisUrl: redis.url, prefix: "moiety" });
-    const gateway = await serveGateway({
+    const all = {
       MOIETY_HTTP_PORT: "0",
       MOIETY_LOG_LEVEL: "silent",
       MOIETY_MODEL: directory,
       MOIETY_MODEL_NAME: "tiny",
       MOIETY_REDIS_URL: redis.url,
       ...environment,
-    });
+    };
+    const gateway = await serveGateway(all);
     // The process has one; the gateway refreshes what it knows of workers in the background.
     const tokenizer = kind === "none" ? undefined : await openTokenizer(join(directory, "tokenizer.json"));
-    return new GatewayFixture({ gateway, worker, redis, directory, tokenizer });
+    return new GatewayFixture({ gateway, worker, redis, directory, environment: all, tokenizer });
   }
 
   async close(): Promise<void> {

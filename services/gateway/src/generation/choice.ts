@@ -46,7 +46,7 @@ export interface WholeChoice extends Omit<ChoiceDelta, "calls"> {
 }
 
 export interface FollowChoiceOptions {
-  readonly producer: RequestProducer;
+  readonly producer: Pick<RequestProducer, "follow">;
   readonly signal: AbortSignal;
   /** Cancels the request, in the background. */
   readonly cancel: (id: RequestId) => void;

@@ -7,13 +7,15 @@ import type { CallDelta, ContentToken } from "./choice-assembler.js";
 import { mergeAsync } from "./merge.js";
 
 export interface GenerationOptions {
-  readonly producer: RequestProducer;
+  readonly producer: Pick<RequestProducer, "submit" | "cancel" | "follow">;
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly metrics: GatewayMetrics;
+  readonly metrics: Pick<GatewayMetrics, "startGeneration">;
   readonly plans: readonly ChoicePlan[];
   /** Aborts when the client is gone. */
   readonly signal: AbortSignal;
+  /** The choices go on when the reader stops or the signal aborts; only their deadline cancels them. */
+  readonly detached?: boolean;
 }
 
 /** After the deadline the worker has so long to say so itself. */
@@ -52,17 +54,24 @@ export class Generation {
     }
   }
 
+  /** Reads choices that are in the queue already, and leaves them there. */
+  static resume(options: Omit<GenerationOptions, "detached">): Generation {
+    const generation = new Generation({ ...options, detached: true });
+    for (const { record } of options.plans) generation.#running.add(record.id);
+    return generation;
+  }
+
   /** Every event of every choice. Cancels what is left when the reader stops or the signal aborts. @throws AppError. */
   async *events(): AsyncGenerator<ChoiceEvent> {
-    const { plans, signal, producer, clock } = this.#options;
-    const onAbort = () => {
-      this.cancel();
+    const { plans, signal, producer, clock, detached } = this.#options;
+    let late = false;
+    const leave = () => {
+      if (!detached || late) this.cancel();
       this.#stop.abort();
     };
-    signal.addEventListener("abort", onAbort, { once: true });
-    if (signal.aborted) onAbort();
+    signal.addEventListener("abort", leave, { once: true });
+    if (signal.aborted) leave();
     const deadline = new AbortController();
-    let late = false;
     const latestMs = Math.max(...plans.map(({ record }) => record.deadlineAtMs)) + DEADLINE_GRACE_MS;
     clock.sleep(Math.min(latestMs - clock.nowMs(), 2 ** 31 - 1), deadline.signal).then(
       () => {
@@ -85,9 +94,8 @@ export class Generation {
       throw error;
     } finally {
       deadline.abort();
-      signal.removeEventListener("abort", onAbort);
-      this.cancel();
-      this.#stop.abort();
+      signal.removeEventListener("abort", leave);
+      leave();
     }
   }
 

@@ -1,8 +1,9 @@
-import { newRequestId } from "@moiety/core";
+import { newRequestId, type RequestId, type TenantId } from "@moiety/core";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { chatPrompt } from "../chat/chat-prompt.js";
 import type { GatewayContext } from "../gateway-context.js";
-import { HarmonyReader, PlainReader, TokenIdReader } from "../generation/output-reader.js";
+import type { ChoicePlan } from "../generation/choice.js";
+import { HarmonyReader, type OutputReader, PlainReader, TokenIdReader } from "../generation/output-reader.js";
 import { outputLimit, planChoices } from "../generation/plan.js";
 import { samplingParams } from "../generation/sampling.js";
 import type { ServedModel } from "../model/served-model.js";
@@ -21,19 +22,8 @@ export async function createChatCompletion(
 ): Promise<unknown> {
   const body = parseBody(chatRequestSchema, request.body);
   const { model } = context;
-  checkModel(model, body.model);
-  checkChoices(body.n ?? 1, context.config.MOIETY_MAX_CHOICES);
-  const tokens = await chatPrompt(body, model, context.clock);
   const id = newRequestId("chatcmpl");
-  const plans = planChoices({
-    id,
-    tenant: context.tenantOf(request),
-    fields: body,
-    clock: context.clock,
-    timeoutMs: context.config.MOIETY_REQUEST_TIMEOUT_MS,
-    createReader: () => readerFor(model),
-    prompts: [{ tokens, params: paramsOf(context, body, tokens.length) }],
-  });
+  const plans = await planChat(context, body, { id, tenant: context.tenantOf(request) });
   const shape: ChatShape = {
     id,
     createdAtS: Math.floor(context.clock.nowMs() / 1_000),
@@ -62,7 +52,29 @@ export async function createChatCompletion(
   });
 }
 
-function readerFor(model: ServedModel) {
+/** What a chat asks for, ready for the queue. @throws AppError that names the field at fault. */
+export async function planChat(
+  context: GatewayContext,
+  body: ChatRequest,
+  { id, tenant }: { readonly id: RequestId; readonly tenant: TenantId },
+): Promise<readonly ChoicePlan[]> {
+  const { model, clock, config } = context;
+  checkModel(model, body.model);
+  checkChoices(body.n ?? 1, config.MOIETY_MAX_CHOICES);
+  const tokens = await chatPrompt(body, model, clock);
+  return planChoices({
+    id,
+    tenant,
+    fields: body,
+    clock,
+    timeoutMs: config.MOIETY_REQUEST_TIMEOUT_MS,
+    createReader: () => readerFor(model),
+    prompts: [{ tokens, params: paramsOf(context, body, tokens.length) }],
+  });
+}
+
+/** Reads what the model writes in a chat. */
+export function readerFor(model: ServedModel): OutputReader {
   if (!model.tokenizer) return new TokenIdReader();
   return model.harmony ? new HarmonyReader(model.tokenizer) : new PlainReader(model.tokenizer);
 }
