@@ -29,7 +29,12 @@ const THOUGHT = "<|channel|>analysis<|message|>Look it up.<|end|><|start|>assist
 const FINAL = "<|channel|>final<|message|>It is 2 🙂.<|return|>";
 const CALL = '<|channel|>commentary to=functions.get_weather <|constrain|>json<|message|>{"city":"Zürich"}<|call|>';
 const tools = [
-  { type: "function", name: "get_weather", strict: false, parameters: { type: "object", properties: { city: { type: "string" } } } },
+  {
+    type: "function",
+    name: "get_weather",
+    strict: false,
+    parameters: { type: "object", properties: { city: { type: "string" } } },
+  },
 ] as const satisfies OpenAI.Responses.Tool[];
 const chatTools = tools.map(({ type, ...definition }) => ({ type, function: definition }));
 const prompt = () => [...fixture.worker.last.record.promptTokens];
@@ -93,14 +98,22 @@ describe("a response", () => {
     const last = events.at(-1);
     if (last?.type !== "response.failed") throw new Error(`it ended with ${last?.type}`);
     expect(last.response).toMatchObject({ status: "failed", error: { code: "server_error" }, output: [{ type: "reasoning" }] });
-    expect(await client.responses.retrieve(last.response.id)).toMatchObject({ status: "failed", output: [{ type: "reasoning" }] });
+    expect(await client.responses.retrieve(last.response.id)).toMatchObject({
+      status: "failed",
+      output: [{ type: "reasoning" }],
+    });
   });
 });
 
 describe("a stream", () => {
   it("numbers its events, and ends with what an answer in one piece is", async () => {
     await say(`${THOUGHT}<|channel|>commentary<|message|>I look.<|end|><|start|>assistant${CALL}`);
-    const request = { input: "Weather?", tools: [...tools], metadata: { a: "b" }, include: ["reasoning.encrypted_content" as const] };
+    const request = {
+      input: "Weather?",
+      tools: [...tools],
+      metadata: { a: "b" },
+      include: ["reasoning.encrypted_content" as const],
+    };
     const whole = await client.responses.create(request);
     const events = await eventsOf(await client.responses.create({ ...request, stream: true }));
     expect(events.map((event) => event.sequence_number)).toEqual(events.map((_, index) => index));
@@ -132,7 +145,9 @@ describe("a stream", () => {
   });
 
   it("is the same whatever the model writes: streamed, in one piece, and told again", async () => {
-    const beginnings = await Promise.all([CALL.slice(0, 60), FINAL.slice(0, 27), THOUGHT, "<|call|>"].map((text) => fixture.ids(text)));
+    const beginnings = await Promise.all(
+      [CALL.slice(0, 60), FINAL.slice(0, 27), THOUGHT, "<|call|>"].map((text) => fixture.ids(text)),
+    );
     const token = fc.integer({ min: 0, max: VOCABULARY - 1 }).map((id) => [id]);
     const piece = fc.oneof({ weight: 6, arbitrary: token }, { weight: 1, arbitrary: fc.constantFrom(...beginnings) });
     const outputs = fc.array(piece, { maxLength: 30 }).map((pieces) => pieces.flat());
@@ -237,7 +252,11 @@ describe("what is stored", () => {
     expect(texts((await page.getNextPage()).data)).toEqual(["a"]);
     expect(texts((await client.responses.inputItems.list(id, { order: "asc" })).data)).toEqual(["a", "b", "c"]);
     const bob = clientOf(fixture.url, "key-of-bob");
-    for (const ask of [() => bob.responses.retrieve(id), () => bob.responses.delete(id), () => bob.responses.inputItems.list(id)]) {
+    for (const ask of [
+      () => bob.responses.retrieve(id),
+      () => bob.responses.delete(id),
+      () => bob.responses.inputItems.list(id),
+    ]) {
       await expect(ask()).rejects.toMatchObject({ status: 404 });
     }
     await client.responses.delete(id);

@@ -71,7 +71,12 @@ function storedPlan(body: ResponseRequest, chat: ChatRequest, { record, stops, a
 
 /** Tools as OpenAI shows them again. */
 function shownTool(tool: Readonly<Record<string, unknown>>): object {
-  return { ...tool, description: tool["description"] ?? null, parameters: tool["parameters"] ?? null, strict: tool["strict"] ?? null };
+  return {
+    ...tool,
+    description: tool["description"] ?? null,
+    parameters: tool["parameters"] ?? null,
+    strict: tool["strict"] ?? null,
+  };
 }
 
 function headOf(
@@ -110,7 +115,12 @@ function headOf(
 /** Stores the response, then queues its request; what cannot be queued does not stay stored. */
 async function begin(
   { gateway, store }: ResponsesContext,
-  options: { readonly prepared: Prepared; readonly signal: AbortSignal; readonly detached: boolean; readonly request: FastifyRequest },
+  options: {
+    readonly prepared: Prepared;
+    readonly signal: AbortSignal;
+    readonly detached: boolean;
+    readonly request: FastifyRequest;
+  },
 ): Promise<ResponseRun> {
   const { prepared, signal, detached, request } = options;
   const { response, plan, body } = prepared;
@@ -127,17 +137,17 @@ async function begin(
   }
 }
 
-async function remove({ logger }: GatewayContext, store: ResponseStore, response: { tenant: TenantId; id: ResponseId }): Promise<void> {
+async function remove(
+  { logger }: GatewayContext,
+  store: ResponseStore,
+  response: { tenant: TenantId; id: ResponseId },
+): Promise<void> {
   await store.remove(response.tenant, response.id).catch((error: unknown) => {
     logger.warn({ err: error, response: response.id }, "a response that was not queued stays stored until it expires");
   });
 }
 
-async function startInBackground(
-  context: ResponsesContext,
-  prepared: Prepared,
-  request: FastifyRequest,
-): Promise<ResponseRun> {
+async function startInBackground(context: ResponsesContext, prepared: Prepared, request: FastifyRequest): Promise<ResponseRun> {
   const stop = new AbortController();
   const run = await begin(context, { prepared, signal: stop.signal, detached: true, request });
   context.keeper.keep(prepared.response, { run, stop });

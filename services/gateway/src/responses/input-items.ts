@@ -100,18 +100,16 @@ const message = z
     return { ...withId(item.id), type: "message", role: item.role, status: "completed", content: shown };
   });
 
-const functionCall = z
-  .object({ call_id: z.string().min(1).max(256), name: z.string(), arguments: text, id, status })
-  .transform(
-    (item): InputCall => ({
-      ...withId(item.id),
-      type: "function_call",
-      call_id: item.call_id,
-      name: item.name,
-      arguments: item.arguments,
-      status: "completed",
-    }),
-  );
+const functionCall = z.object({ call_id: z.string().min(1).max(256), name: z.string(), arguments: text, id, status }).transform(
+  (item): InputCall => ({
+    ...withId(item.id),
+    type: "function_call",
+    call_id: item.call_id,
+    name: item.name,
+    arguments: item.arguments,
+    status: "completed",
+  }),
+);
 
 const functionCallOutput = z
   .object({ call_id: z.string().min(1).max(256), output: content, id, status })
@@ -127,8 +125,14 @@ const reasoning = z
   .object({
     id,
     status,
-    summary: z.array(z.object({ type: z.literal("summary_text"), text })).max(MAX_PARTS).nullish(),
-    content: z.array(z.object({ type: z.enum(["reasoning_text", "text"]), text })).max(MAX_PARTS).nullish(),
+    summary: z
+      .array(z.object({ type: z.literal("summary_text"), text }))
+      .max(MAX_PARTS)
+      .nullish(),
+    content: z
+      .array(z.object({ type: z.enum(["reasoning_text", "text"]), text }))
+      .max(MAX_PARTS)
+      .nullish(),
     encrypted_content: z
       .string()
       .max(2 * MAX_TEXT)

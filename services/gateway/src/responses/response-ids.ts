@@ -14,14 +14,17 @@ const FIRST_INPUT = 0x80000;
 export const newResponseId = (): ResponseId => parseRequestId(`resp_${randomBytes(16).toString("hex")}`);
 
 /** Undefined for what cannot be the id of a response of ours. */
-export const asResponseId = (text: string): ResponseId | undefined =>
-  RESPONSE_ID.test(text) ? parseRequestId(text) : undefined;
+export const asResponseId = (text: string): ResponseId | undefined => (RESPONSE_ID.test(text) ? parseRequestId(text) : undefined);
 
 const PREFIXES = { message: "msg", reasoning: "rs", function_call: "fc", function_call_output: "fco" } as const;
 export type ItemType = keyof typeof PREFIXES;
 
 /** The id of an item: the `index`-th of a response's output, or of its input. */
-export function itemId(response: string, type: ItemType, place: { readonly of: "input" | "output"; readonly index: number }): string {
+export function itemId(
+  response: string,
+  type: ItemType,
+  place: { readonly of: "input" | "output"; readonly index: number },
+): string {
   const number = place.index + (place.of === "input" ? FIRST_INPUT : 0);
   return `${PREFIXES[type]}_${response.slice("resp_".length)}${number.toString(16).padStart(5, "0")}`;
 }

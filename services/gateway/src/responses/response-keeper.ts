@@ -1,6 +1,6 @@
 import { AppError, type Clock } from "@moiety/core";
 import type { ResponseId } from "./response-ids.js";
-import { type ResponseRun, resumeRun, type RunContext } from "./response-run.js";
+import { type ResponseRun, type RunContext, resumeRun } from "./response-run.js";
 import { LEASE_MS, type ResponseStore, type StoredResponse } from "./response-store.js";
 
 /** Responses of other gateways that one round takes over, and that are read at once before no more are. */
@@ -69,7 +69,8 @@ export class ResponseKeeper {
     try {
       await run.finish();
       const { failure } = run;
-      if (failure && failure.code !== "CANCELLED") this.#context.logger.error({ err: failure, response: response.id }, "a response failed");
+      if (failure && failure.code !== "CANCELLED")
+        this.#context.logger.error({ err: failure, response: response.id }, "a response failed");
     } catch (error) {
       // Its lease runs out, and it is taken up again.
       if (!stop?.signal.aborted) this.#report(error);

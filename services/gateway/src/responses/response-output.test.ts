@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import type OpenAI from "openai";
-import { describe, expect, it } from "vitest";
+import { describe, expect, expectTypeOf, it } from "vitest";
 import type { ChoiceDelta } from "../generation/choice-assembler.js";
 import { TokenNames } from "../openai/logprobs.js";
 import { seal, unseal } from "./reasoning-seal.js";
@@ -8,16 +8,8 @@ import { asResponseId, itemId, newResponseId, responseOfItem } from "./response-
 import type { EventBody, FunctionCallItem, MessageItem, OutputItem, ReasoningItem, ResponseUsage } from "./response-object.js";
 import { ResponseOutput } from "./response-output.js";
 
-/** The compiler's business: what is sent fits the official client's types. */
-type Fits<Ours extends Theirs, Theirs> = Ours;
+/** Arrays and fields that may be written, as the client declares them. */
 type Mutable<T> = { -readonly [K in keyof T]: T[K] extends readonly (infer E)[] ? Mutable<E>[] : T[K] };
-export type Shapes = [
-  Fits<Mutable<MessageItem>["role"], OpenAI.Responses.ResponseOutputMessage["role"]>,
-  Fits<MessageItem["status"], OpenAI.Responses.ResponseOutputMessage["status"]>,
-  Fits<Mutable<FunctionCallItem>, OpenAI.Responses.ResponseFunctionToolCall>,
-  Fits<Mutable<ReasoningItem>, OpenAI.Responses.ResponseReasoningItem>,
-  Fits<keyof ResponseUsage, keyof OpenAI.Responses.ResponseUsage>,
-];
 
 const nothing: ChoiceDelta = { content: "", reasoning: "", calls: [], tokens: [], tokenIds: [] };
 const responseId = "resp_00112233445566778899aabbccddeeff";
@@ -123,6 +115,15 @@ describe("the output of a response", () => {
   });
 });
 
+describe("items", () => {
+  it("are what the official client expects, as far as types tell", () => {
+    expectTypeOf<MessageItem["status"]>().toExtend<OpenAI.Responses.ResponseOutputMessage["status"]>();
+    expectTypeOf<Mutable<FunctionCallItem>>().toExtend<OpenAI.Responses.ResponseFunctionToolCall>();
+    expectTypeOf<Mutable<ReasoningItem>>().toExtend<OpenAI.Responses.ResponseReasoningItem>();
+    expectTypeOf<keyof ResponseUsage>().toExtend<keyof OpenAI.Responses.ResponseUsage>();
+  });
+});
+
 describe("ids", () => {
   it("lead from an item to its response", () => {
     const id = newResponseId();
@@ -140,7 +141,11 @@ describe("ids", () => {
 
 describe("sealed thoughts", () => {
   it("come back as they were, and others' are told apart", () => {
-    fc.assert(fc.property(fc.string({ unit: "grapheme" }), (thoughts) => expect(unseal(seal(thoughts))).toBe(thoughts)));
+    fc.assert(
+      fc.property(fc.string({ unit: "grapheme" }), (thoughts) => {
+        expect(unseal(seal(thoughts))).toBe(thoughts);
+      }),
+    );
     for (const strange of ["", "gAAAAAB", "moiety1.*"]) expect(unseal(strange)).toBeUndefined();
   });
 });

@@ -44,7 +44,10 @@ export const responseRequestSchema = z
       .optional(),
     tools: z.array(z.record(z.string(), z.unknown(), { error: "expected an object" })).optional(),
     tool_choice: z.union([z.string(), z.record(z.string(), z.unknown())], { error: "expected a text or an object" }).optional(),
-    include: z.array(z.enum(INCLUDABLE, { error: `expected one of ${INCLUDABLE.join(", ")}` })).max(64).optional(),
+    include: z
+      .array(z.enum(INCLUDABLE, { error: `expected one of ${INCLUDABLE.join(", ")}` }))
+      .max(64)
+      .optional(),
     top_logprobs: z.number().int().min(0).max(20).optional(),
     truncation: z.literal("disabled", { error: 'expected "disabled": prompts are not cut' }).optional(),
     conversation: refused("conversations are not stored by name here: use previous_response_id"),

@@ -125,8 +125,7 @@ function asFailure(error: unknown): AppError {
 }
 
 /** A stop token of the client's own may cut a call short. */
-const isWhole = (end: ChoiceEnd): boolean =>
-  end.finishReason === "stop" && !(end.calls > 0 && end.stopReason !== undefined);
+const isWhole = (end: ChoiceEnd): boolean => end.finishReason === "stop" && !(end.calls > 0 && end.stopReason !== undefined);
 
 function usageOf(promptTokens: number, end: ChoiceEnd): ResponseUsage {
   return {

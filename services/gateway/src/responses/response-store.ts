@@ -93,9 +93,13 @@ export class ResponseStore {
     const fields = ["head", JSON.stringify(head), "input", JSON.stringify(input), "plan", JSON.stringify(plan)];
     const size = fields.reduce((sum, field) => sum + Buffer.byteLength(field), 0);
     if (size > maxTenantBytes) {
-      throw new AppError("INVALID_ARGUMENT", `store: the request takes ${size} bytes, of at most ${maxTenantBytes} that are stored`, {
-        details: { param: "store" },
-      });
+      throw new AppError(
+        "INVALID_ARGUMENT",
+        `store: the request takes ${size} bytes, of at most ${maxTenantBytes} that are stored`,
+        {
+          details: { param: "store" },
+        },
+      );
     }
     const nowMs = clock.nowMs();
     const numbers = [nowMs, nowMs + ttlMs, size, maxTenantBytes, nowMs + LEASE_MS];

@@ -41,7 +41,11 @@ async function load({ gateway, store }: ResponsesContext, request: FastifyReques
 }
 
 /** `GET /v1/responses/{id}`, whole or as a stream from any event on. */
-export async function retrieveResponse(context: ResponsesContext, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+export async function retrieveResponse(
+  context: ResponsesContext,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<unknown> {
   const query = parseBody(retrieveSchema, request.query);
   const response = await load(context, request);
   const signal = clientSignal(reply);
@@ -60,11 +64,7 @@ async function reading(context: ResponsesContext, response: StoredResponse, sign
   return resumeRun(gateway, { response, settle: store.finish.bind(store), signal });
 }
 
-async function currentState(
-  context: ResponsesContext,
-  response: StoredResponse,
-  signal: AbortSignal,
-): Promise<ResponseObject> {
+async function currentState(context: ResponsesContext, response: StoredResponse, signal: AbortSignal): Promise<ResponseObject> {
   const { gateway } = context;
   const { head, end, id } = response;
   if (end) return { ...head, ...end };
