@@ -19,9 +19,11 @@ export {
   newFileId,
   parseFileId,
 } from "./files/file-index.js";
+export { queueKeys } from "./keys.js";
 export { type LedgerOptions, type Ledgers, openLedgers } from "./ledgers.js";
 export type { Page, PageQuery } from "./page.js";
 export { createRequestProducer, type RequestProducerOptions } from "./producer.js";
 export { MAX_PRIORITY } from "./record-codec.js";
-export type { QueueConnectionOptions } from "./redis-connection.js";
+export { connectRedis, disconnectRedis, type QueueConnectionOptions, type RedisConnection } from "./redis-connection.js";
+export { asArray, asText, RedisScript } from "./scripts.js";
 export * from "./types.js";

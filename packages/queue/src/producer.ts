@@ -10,7 +10,7 @@ import { checkRecord, encodeRecord } from "./record-codec.js";
 import { connectRedis, disconnectRedis, type QueueConnectionOptions } from "./redis-connection.js";
 import { admitScript, asArray, cancelScript } from "./scripts.js";
 import { decodeTokens } from "./token-codec.js";
-import type { LogEvent, LoggedToken, RequestProducer, RequestRecord, WorkerBeat } from "./types.js";
+import type { LogEvent, LoggedToken, RequestProducer, RequestProgress, RequestRecord, WorkerBeat } from "./types.js";
 import { readBeats } from "./worker-beats.js";
 
 export interface RequestProducerOptions extends QueueConnectionOptions {
@@ -142,6 +142,15 @@ class RedisRequestProducer implements RequestProducer {
       rereadMs: this.#rereadMs,
     };
     return followLog(options, { id, fromIndex, signal });
+  }
+
+  async progress(id: RequestId): Promise<RequestProgress | undefined> {
+    const { record, log } = this.#keys;
+    const reading = Promise.all([this.#redis.hmget(record(id), "fence", "holder", "finish"), this.#redis.exists(log(id))]);
+    const [[fence, holder, finish], logged] = await this.#patiently(reading);
+    if (typeof fence !== "string") return undefined;
+    const finished = typeof finish === "string";
+    return { finished, started: finished || logged > 0 || Boolean(holder) };
   }
 
   async promptLogprobs(id: RequestId): Promise<readonly LoggedToken[] | undefined> {

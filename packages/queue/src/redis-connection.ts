@@ -11,6 +11,9 @@ export interface QueueConnectionOptions {
   readonly onError?: (error: AppError) => void;
 }
 
+/** A client of Redis. */
+export type RedisConnection = Redis;
+
 /**
  * A connection that never gives up: while Redis is away commands wait, and those without an answer are sent again when it is back.
  * So every command on it must bear repeating.

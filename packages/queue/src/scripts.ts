@@ -5,7 +5,7 @@ import type { Redis } from "ioredis";
 type Value = string | number | Buffer;
 
 /** A Lua script that runs atomically in Redis. Its answers come back as buffers, numbers, nulls and arrays of them. */
-export class Script {
+export class RedisScript {
   readonly #source: string;
   readonly #sha: string;
 
@@ -44,7 +44,7 @@ export function asBuffers(values: readonly unknown[]): (Buffer | null)[] {
  * KEYS record, admitting, wait, prioritized, active. ARGV id, nonce, now, bound, expires at, job key's prefix, job id, field, value...
  * Returns {1, count} admitted; {0, count} full; {-1} the id is taken by another request.
  */
-export const admitScript = new Script(`
+export const admitScript = new RedisScript(`
 local nonce = redis.call('HGET', KEYS[1], 'nonce')
 if nonce then
   if nonce == ARGV[2] then return {1, 0} end
@@ -69,7 +69,7 @@ return {1, count}
  * KEYS record, log. ARGV holder, now, field...
  * Returns {fence, takeovers, [fields], [entries], [prior holder]}; {-1} no such record; {-2} finished.
  */
-export const claimScript = new Script(`
+export const claimScript = new RedisScript(`
 local state = redis.call('HMGET', KEYS[1], 'fence', 'holder', 'takeovers', 'progress', 'finish')
 if not state[1] then return {-1} end
 if state[5] then return {-2} end
@@ -101,7 +101,7 @@ if stored < mine then redis.call('HSET', KEYS[1], 'fence', ARGV[1]) end
  * KEYS record, log. ARGV fence, start, channel, entry...
  * Returns {0, length} appended; {1, length} the log is shorter than \`start\`; {-1} fenced; {-2} closed; {-3} gone.
  */
-export const appendScript = new Script(`${CHECK_HOLDER}
+export const appendScript = new RedisScript(`${CHECK_HOLDER}
 if state[2] then return {-2} end
 ${KEEP_FENCE}
 local length, start, count = redis.call('LLEN', KEYS[2]), tonumber(ARGV[2]), #ARGV - 3
@@ -128,7 +128,7 @@ redis.call('PUBLISH', ARGV[4], struct.pack('<BI4', 1, length) .. finish)
  * KEYS record, log. ARGV fence, now, ttl, channel, finish, length.
  * Returns {0} written; {1, length} the log is not yet \`length\` long; {-1} fenced; {-2} closed; {-3} gone.
  */
-export const finishScript = new Script(`${CHECK_HOLDER}
+export const finishScript = new RedisScript(`${CHECK_HOLDER}
 if state[2] then
   if state[4] == ARGV[1] then return {0} end
   return {-2}
@@ -144,7 +144,7 @@ return {0}
  * Ends a request whoever holds it, and tells the holder.
  * KEYS record, log. ARGV unused, now, ttl, channel, prefix of the holders' channels, request id. Returns {0, holder}; {-2} finished; {-3} gone.
  */
-export const cancelScript = new Script(`
+export const cancelScript = new RedisScript(`
 local state = redis.call('HMGET', KEYS[1], 'fence', 'finish', 'holder', 'promptCount')
 if not state[1] then return {-3} end
 if state[2] then return {-2} end
@@ -157,7 +157,7 @@ return {0, state[3]}
 `);
 
 /** Clears the holder's name, so that the next claim is not taken for a takeover. KEYS record. ARGV fence. */
-export const letGoScript = new Script(`
+export const letGoScript = new RedisScript(`
 if redis.call('HGET', KEYS[1], 'fence') == ARGV[1] then redis.call('HSET', KEYS[1], 'holder', '') end
 return {0}
 `);
@@ -167,7 +167,7 @@ return {0}
  * KEYS record, lock, active, stalled. ARGV fence, job id, lock token, lock ms.
  * Returns {0} held; {-1} fenced, or no longer ours; {-2} closed; {-3} gone.
  */
-export const renewScript = new Script(`
+export const renewScript = new RedisScript(`
 local state = redis.call('HMGET', KEYS[1], 'fence', 'finish')
 if not state[1] then return {-3} end
 if tonumber(state[1]) > tonumber(ARGV[1]) then return {-1} end
@@ -181,7 +181,7 @@ return {0}
 `);
 
 /** Reads a log. KEYS record, log. ARGV from, count. Returns {-1} no such record; {length, finish or nil, [entries]}. */
-export const readScript = new Script(`
+export const readScript = new RedisScript(`
 local state = redis.call('HMGET', KEYS[1], 'fence', 'finish')
 if not state[1] then return {-1} end
 local from = tonumber(ARGV[1])
@@ -189,7 +189,7 @@ return {redis.call('LLEN', KEYS[2]), state[2], redis.call('LRANGE', KEYS[2], fro
 `);
 
 /** Stores the prompt's log-probabilities. KEYS record, log. ARGV fence, entries. Answers as {@link appendScript}. */
-export const promptScript = new Script(`${CHECK_HOLDER}
+export const promptScript = new RedisScript(`${CHECK_HOLDER}
 if state[2] then return {-2} end
 redis.call('HSET', KEYS[1], 'promptLogprobs', ARGV[2])
 return {0, 0}

@@ -76,6 +76,13 @@ export type LogEvent =
   | { readonly kind: "tokens"; readonly start: number; readonly tokens: readonly LoggedToken[] }
   | { readonly kind: "finish"; readonly finish: Finish };
 
+/** How far a request is. */
+export interface RequestProgress {
+  /** A worker holds it, or has written something. */
+  readonly started: boolean;
+  readonly finished: boolean;
+}
+
 /** The gateway's side. */
 export interface RequestProducer {
   /**
@@ -90,6 +97,8 @@ export interface RequestProducer {
   resubmit(record: RequestRecord): Promise<void>;
   /** Follows a log from `fromIndex`, over Redis restarts and attention workers' deaths, until its end, or until the signal aborts (then it returns). */
   follow(id: RequestId, fromIndex: number, signal: AbortSignal): AsyncIterable<LogEvent>;
+  /** Does not wait. Absent: there is no such request, or it has expired. @throws AppError UNAVAILABLE when Redis cannot be reached. */
+  progress(id: RequestId): Promise<RequestProgress | undefined>;
   /** What {@link Claim.putPromptLogprobs} stored, one entry per prompt token; absent: nothing yet, or not asked for. */
   promptLogprobs(id: RequestId): Promise<readonly LoggedToken[] | undefined>;
   /** Ends a request wherever it is: waiting (its job is removed) or running (within one step). Idempotent. */

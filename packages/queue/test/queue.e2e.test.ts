@@ -110,6 +110,19 @@ describe("one request", () => {
     await expect(collect(gateway, request("nobody")).done).rejects.toMatchObject({ code: "NOT_FOUND" });
   });
 
+  it("says how far a request is", async () => {
+    const gateway = producer();
+    const record = request("progress");
+    expect(await gateway.progress(record.id)).toBeUndefined();
+    await gateway.submit(record);
+    expect(await gateway.progress(record.id)).toEqual({ started: false, finished: false });
+    const claim = await first((await consumer()).claims);
+    expect(await gateway.progress(record.id)).toEqual({ started: true, finished: false });
+    await claim.append(0, tokens(0, 1));
+    await claim.finish(finish(1));
+    expect(await gateway.progress(record.id)).toEqual({ started: true, finished: true });
+  });
+
   it("carries the prompt's log-probabilities", async () => {
     const gateway = producer();
     const record = request("echo", { params: { ...params, promptLogprobs: true } });

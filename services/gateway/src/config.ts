@@ -68,6 +68,12 @@ export const gatewayConfigSchema = z.object({
     .integer({ min: 1, max: 100_000, fallback: 100 })
     .describe("batches of a tenant that may be open at once; more are answered with 429"),
   MOIETY_MAX_BATCH_LINES: env.integer({ min: 1, max: 1_000_000, fallback: 50_000 }).describe("requests that a batch may have"),
+  MOIETY_RESPONSES_TTL_MS: env
+    .integer({ min: 1_000, max: 31_536_000_000, fallback: 2_592_000_000 })
+    .describe("how long a response is stored after it was made, or last continued"),
+  MOIETY_RESPONSES_MAX_BYTES: env
+    .integer({ min: 65_536, max: 1_099_511_627_776, fallback: 268_435_456 })
+    .describe("how much of Redis the stored responses of one tenant may take; the oldest make room"),
   MOIETY_API_KEYS: z
     .string()
     .optional()

@@ -40,8 +40,9 @@ export class GatewayFixture {
   readonly worker: ScriptedWorker;
   readonly redis: RedisServer;
   readonly url: string;
+  /** What another gateway over the same Redis is told. */
+  readonly environment: Readonly<Record<string, string>>;
   readonly #directory: string;
-  readonly #environment: Record<string, string>;
   readonly #tokenizer: Tokenizer | undefined;
 
   private constructor(parts: {
@@ -49,39 +50,39 @@ export class GatewayFixture {
     worker: ScriptedWorker;
     redis: RedisServer;
     directory: string;
-    environment: Record<string, string>;
+    environment: Readonly<Record<string, string>>;
     tokenizer: Tokenizer | undefined;
   }) {
     this.gateway = parts.gateway;
     this.worker = parts.worker;
     this.redis = parts.redis;
     this.url = `http://127.0.0.1:${parts.gateway.port}`;
+    this.environment = parts.environment;
     this.#directory = parts.directory;
-    this.#environment = parts.environment;
     this.#tokenizer = parts.tokenizer;
   }
 
-  static async start(kind: TokenizerKind, changes: Record<string, string> = {}): Promise<GatewayFixture> {
+  static async start(kind: TokenizerKind, environment: Readonly<Record<string, string>> = {}): Promise<GatewayFixture> {
     const redis = await RedisServer.start();
     const directory = await writeCheckpoint(kind);
     const worker = await ScriptedWorker.start({ redisUrl: redis.url, prefix: "moiety" });
-    const environment = {
+    const all = {
       MOIETY_HTTP_PORT: "0",
       MOIETY_LOG_LEVEL: "silent",
       MOIETY_MODEL: directory,
       MOIETY_MODEL_NAME: "tiny",
       MOIETY_REDIS_URL: redis.url,
-      ...changes,
+      ...environment,
     };
-    const gateway = await serveGateway(environment);
+    const gateway = await serveGateway(all);
     // The process has one; the gateway refreshes what it knows of workers in the background.
     const tokenizer = kind === "none" ? undefined : await openTokenizer(join(directory, "tokenizer.json"));
-    return new GatewayFixture({ gateway, worker, redis, directory, environment, tokenizer });
+    return new GatewayFixture({ gateway, worker, redis, directory, environment: all, tokenizer });
   }
 
   /** Another gateway of the same cluster; whoever starts it closes it. */
   startAnother(): Promise<Gateway> {
-    return serveGateway(this.#environment);
+    return serveGateway(this.environment);
   }
 
   async close(): Promise<void> {

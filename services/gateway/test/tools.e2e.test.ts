@@ -230,7 +230,10 @@ describe("a fault", () => {
     [{ tools: declare({ name: "f", parameters: { title: "x".repeat(524_288) } }) }, "tools"],
     [{ tools: Array.from({ length: 129 }, () => tools[0]) }, "tools"],
     [{ tools, tool_choice: "sometimes" }, "tool_choice"],
-    [{ tools, tool_choice: { type: "allowed_tools", allowed_tools: { mode: "auto", tools: [] } } }, "tool_choice.allowed_tools.tools"],
+    [
+      { tools, tool_choice: { type: "allowed_tools", allowed_tools: { mode: "auto", tools: [] } } },
+      "tool_choice.allowed_tools.tools",
+    ],
     [{ tool_choice: "required" }, "tool_choice"],
     [{ tools, tool_choice: { type: "function", function: { name: "other" } } }, "tool_choice.function.name"],
     [{ tools, parallel_tool_calls: "yes" }, "parallel_tool_calls"],

@@ -1,11 +1,11 @@
-import { Script } from "../scripts.js";
+import { RedisScript } from "../scripts.js";
 
 /**
  * Notes a new batch and counts it as a use of its input. Repeated with the same id it is still a success.
  * KEYS batch, batches of the tenant, open, open of tenants, input file. ARGV id, tenant, created at, document, most open ones of
  * the tenant, oldest creation that is still remembered. Returns {1}; {0, open} too many; {-1} no such input.
  */
-export const createScript = new Script(`
+export const createScript = new RedisScript(`
 if redis.call('EXISTS', KEYS[1]) == 1 then return {1} end
 local input = redis.call('HMGET', KEYS[5], 'state', 'tenant')
 if input[1] ~= 'ready' or input[2] ~= ARGV[2] then return {-1} end
@@ -26,7 +26,7 @@ return {1}
  * KEYS batch, open, open of tenants, input file, lease, done, results, segments, litter. ARGV id, version, fence or '', document,
  * accepts results, ended, now, retention ms. Returns {0} replaced; {-1} fenced; {-2} changed meanwhile; {-3} gone.
  */
-export const replaceScript = new Script(`
+export const replaceScript = new RedisScript(`
 local state = redis.call('HMGET', KEYS[1], 'version', 'fence', 'document', 'tenant')
 if not state[1] then return {-3} end
 if ARGV[3] ~= '' and state[2] ~= ARGV[3] then return {-1} end
@@ -51,7 +51,7 @@ return {0}
  * time, so that it does not repeat after a Redis that lost its tail. KEYS open. ARGV token, lease ms, now, prefix of batches, prefix of leases.
  * Returns {} nothing to do; {id, fence, holder before, who let go of it by dying}.
  */
-export const claimScript = new Script(`
+export const claimScript = new RedisScript(`
 local free, held = {}, {}
 for _, id in ipairs(redis.call('ZRANGE', KEYS[1], 0, 999)) do
   local tenant = redis.call('HGET', ARGV[4] .. id, 'tenant')
@@ -80,7 +80,7 @@ return {chosen[1], fence, state[2]}
  * Prolongs a lease, also one that ran out while nobody else took the batch. KEYS batch, lease. ARGV fence, token, lease ms.
  * Returns {0, version}; {-1} fenced; {-3} gone.
  */
-export const renewScript = new Script(`
+export const renewScript = new RedisScript(`
 local state = redis.call('HMGET', KEYS[1], 'fence', 'version')
 if not state[1] then return {-3} end
 if state[1] ~= ARGV[1] then return {-1} end
@@ -89,7 +89,7 @@ return {0, tonumber(state[2])}
 `);
 
 /** Lets the next one have a batch at once. KEYS batch, lease. ARGV fence. */
-export const releaseScript = new Script(`
+export const releaseScript = new RedisScript(`
 if redis.call('HGET', KEYS[1], 'fence') ~= ARGV[1] then return {-1} end
 redis.call('HSET', KEYS[1], 'holder', '')
 redis.call('DEL', KEYS[2])
@@ -100,7 +100,7 @@ return {0}
  * Records a line's result, once. KEYS batch, done, results. ARGV fence, line, result, "completed" or "failed", tokens of input, cached,
  * output, reasoning. Returns {0, results in no segment}; {1} it had one; {-1} fenced; {-2} none are accepted; {-3} gone.
  */
-export const recordScript = new Script(`
+export const recordScript = new RedisScript(`
 local state = redis.call('HMGET', KEYS[1], 'fence', 'accepts')
 if not state[1] then return {-3} end
 if state[1] ~= ARGV[1] then return {-1} end
@@ -120,7 +120,7 @@ return {0, redis.call('HLEN', KEYS[3])}
  * Exchanges results for the segments that hold them. KEYS batch, results, segments. ARGV fence, segments' count, segment..., line...
  * Returns {0}; {-1} fenced; {-3} gone.
  */
-export const sealScript = new Script(`
+export const sealScript = new RedisScript(`
 local fence = redis.call('HGET', KEYS[1], 'fence')
 if not fence then return {-3} end
 if fence ~= ARGV[1] then return {-1} end

@@ -1,11 +1,11 @@
-import { Script } from "../scripts.js";
+import { RedisScript } from "../scripts.js";
 
 /**
  * Notes a file that is about to be stored; if it never is, it goes when it falls due. Idempotent: a file that exists stays as it is.
  * KEYS file, files of the tenant, bytes by tenant, due. ARGV id, tenant, due at, most files, most bytes, field, value...
  * Returns {1}; {0, files, bytes} no room.
  */
-export const reserveScript = new Script(`
+export const reserveScript = new RedisScript(`
 local state = redis.call('HGET', KEYS[1], 'state')
 if state == 'uploading' or state == 'ready' then return {1} end
 local files = redis.call('ZCARD', KEYS[2])
@@ -21,7 +21,7 @@ return {1}
  * KEYS file, files of the tenant, bytes by tenant, due. ARGV id, tenant, bytes, created at, expires at or '', most files, most bytes,
  * place, field, value... Returns {1}; {2} it is visible, with the bytes of another place; {0, files, bytes} no room; {-1} it is gone.
  */
-export const commitScript = new Script(`
+export const commitScript = new RedisScript(`
 local state = redis.call('HMGET', KEYS[1], 'state', 'place')
 if state[1] == 'ready' then
   if state[2] == ARGV[8] then return {1} end
@@ -44,7 +44,7 @@ return {1}
  * KEYS file, bytes by tenant, due. ARGV id, tenant or '' for any, now, when to ask again about one in use, prefix of the tenants' lists.
  * Returns {1} hidden; {0} in use; {-1} no such file.
  */
-export const hideScript = new Script(`
+export const hideScript = new RedisScript(`
 local state = redis.call('HMGET', KEYS[1], 'state', 'tenant', 'bytes', 'uses')
 if not state[1] then
   redis.call('ZREM', KEYS[3], ARGV[1])
@@ -65,7 +65,7 @@ return {1}
 `);
 
 /** Forgets a hidden file, once its bytes are removed. KEYS file, due. ARGV id. */
-export const forgetScript = new Script(`
+export const forgetScript = new RedisScript(`
 if redis.call('HGET', KEYS[1], 'state') ~= 'hidden' then return {0} end
 redis.call('DEL', KEYS[1])
 redis.call('ZREM', KEYS[2], ARGV[1])

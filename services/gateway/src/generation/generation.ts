@@ -10,12 +10,14 @@ export interface GenerationOptions {
   readonly producer: Pick<RequestProducer, "submit" | "follow" | "cancel">;
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly metrics: GatewayMetrics;
+  readonly metrics: Pick<GatewayMetrics, "startGeneration">;
   readonly plans: readonly ChoicePlan[];
   /** Aborts when the client is gone. */
   readonly signal: AbortSignal;
   /** Aborts when another process will follow the requests on: they are not cancelled. */
   readonly leave?: AbortSignal;
+  /** The choices go on when the reader stops or the signal aborts; only their deadline cancels them. */
+  readonly detached?: boolean;
   /** False: nobody waits for the answer, so that its times say nothing about the service. Default true. */
   readonly timed?: boolean;
 }
@@ -57,15 +59,23 @@ export class Generation {
     }
   }
 
+  /** Reads choices that are in the queue already, and leaves them there. */
+  static resume(options: Omit<GenerationOptions, "detached">): Generation {
+    const generation = new Generation({ ...options, detached: true });
+    for (const { record } of options.plans) generation.#running.add(record.id);
+    return generation;
+  }
+
   /** Every event of every choice. Cancels what is left when the reader stops or the signal aborts. @throws AppError. */
   async *events(): AsyncGenerator<ChoiceEvent> {
-    const { plans, signal, leave, producer, clock } = this.#options;
-    const onAbort = () => {
-      this.cancel();
+    const { plans, signal, leave, producer, clock, detached } = this.#options;
+    let late = false;
+    const end = () => {
+      if (!detached || late) this.cancel();
       this.#stop.abort();
     };
-    signal.addEventListener("abort", onAbort, { once: true });
-    if (signal.aborted) onAbort();
+    signal.addEventListener("abort", end, { once: true });
+    if (signal.aborted) end();
     const onLeave = () => {
       this.#running.clear();
       this.#stop.abort();
@@ -73,7 +83,6 @@ export class Generation {
     leave?.addEventListener("abort", onLeave, { once: true });
     if (leave?.aborted) onLeave();
     const deadline = new AbortController();
-    let late = false;
     const latestMs = Math.max(...plans.map(({ record }) => record.deadlineAtMs)) + DEADLINE_GRACE_MS;
     clock.sleep(Math.min(latestMs - clock.nowMs(), 2 ** 31 - 1), deadline.signal).then(
       () => {
@@ -97,10 +106,9 @@ export class Generation {
       throw error;
     } finally {
       deadline.abort();
-      signal.removeEventListener("abort", onAbort);
+      signal.removeEventListener("abort", end);
       leave?.removeEventListener("abort", onLeave);
-      this.cancel();
-      this.#stop.abort();
+      end();
     }
   }
 

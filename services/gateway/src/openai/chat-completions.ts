@@ -1,10 +1,11 @@
-import { newRequestId } from "@moiety/core";
+import { newRequestId, type RequestId, type TenantId } from "@moiety/core";
 import { completionGrammar, turnGrammar } from "@moiety/grammar";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { chatPrompt } from "../chat/chat-prompt.js";
 import { constrainedTurn } from "../chat/turn-shape.js";
 import type { GatewayContext } from "../gateway-context.js";
-import { HarmonyReader, PlainReader, TokenIdReader } from "../generation/output-reader.js";
+import type { ChoicePlan } from "../generation/choice.js";
+import { HarmonyReader, type OutputReader, PlainReader, TokenIdReader } from "../generation/output-reader.js";
 import { outputLimit, planChoices } from "../generation/plan.js";
 import { samplingParams } from "../generation/sampling.js";
 import { type CheckedGrammar, checkGrammar } from "../grammar/check-grammar.js";
@@ -34,20 +35,8 @@ export async function prepareChatCompletion(
 ): Promise<PreparedAnswer> {
   const body = parseBody(chatRequestSchema, input);
   const { model } = context;
-  checkModel(model, body.model);
-  checkChoices(body.n ?? 1, context.config.MOIETY_MAX_CHOICES);
-  const tokens = await chatPrompt(body, model, context.clock);
-  const held = await checkedTurn(context, body);
   const id = origin.id ?? newRequestId("chatcmpl");
-  const plans = planChoices({
-    id,
-    tenant: origin.tenant,
-    fields: body,
-    clock: context.clock,
-    timeoutMs: context.config.MOIETY_REQUEST_TIMEOUT_MS,
-    createReader: () => readerFor(model),
-    prompts: [{ tokens, params: paramsOf(context, body, { promptTokens: tokens.length, held }) }],
-  });
+  const plans = await planChat(context, body, { id, tenant: origin.tenant });
   const shape: ChatShape = {
     id,
     createdAtS: Math.floor(context.clock.nowMs() / 1_000),
@@ -74,7 +63,30 @@ export async function prepareChatCompletion(
   };
 }
 
-function readerFor(model: ServedModel) {
+/** What a chat asks for, ready for the queue. @throws AppError that names the field at fault. */
+export async function planChat(
+  context: GatewayContext,
+  body: ChatRequest,
+  { id, tenant }: { readonly id: RequestId; readonly tenant: TenantId },
+): Promise<readonly ChoicePlan[]> {
+  const { model, clock, config } = context;
+  checkModel(model, body.model);
+  checkChoices(body.n ?? 1, config.MOIETY_MAX_CHOICES);
+  const tokens = await chatPrompt(body, model, clock);
+  const held = await checkedTurn(context, body);
+  return planChoices({
+    id,
+    tenant,
+    fields: body,
+    clock,
+    timeoutMs: config.MOIETY_REQUEST_TIMEOUT_MS,
+    createReader: () => readerFor(model),
+    prompts: [{ tokens, params: paramsOf(context, body, { promptTokens: tokens.length, held }) }],
+  });
+}
+
+/** Reads what the model writes in a chat. */
+export function readerFor(model: ServedModel): OutputReader {
   if (!model.tokenizer) return new TokenIdReader();
   return model.harmony ? new HarmonyReader(model.tokenizer) : new PlainReader(model.tokenizer);
 }

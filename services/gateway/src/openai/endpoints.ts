@@ -2,6 +2,7 @@ import { AppError } from "@moiety/core";
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import type { GatewayContext } from "../gateway-context.js";
 import { openApiDocument } from "../openapi/document.js";
+import { addResponseRoutes } from "../responses/response-routes.js";
 import { checkBodyShape } from "./body-limits.js";
 import { createChatCompletion } from "./chat-completions.js";
 import { createCompletion } from "./completions.js";
@@ -12,17 +13,23 @@ import { whyUnsupported } from "./unsupported-endpoints.js";
 const METHODS: readonly (readonly [path: RegExp, method: string])[] = [
   [/^\/v1\/(chat\/)?completions$/, "POST"],
   [/^\/v1\/models(\/|$)/, "GET"],
+  [/^\/v1\/responses(\/resp_\w+\/cancel)?$/, "POST"],
+  [/^\/v1\/responses\/resp_\w+(\/input_items)?$/, "GET"],
   [/^\/(tokenize|detokenize)$/, "POST"],
   [/^\/(health|ready|metrics|load|openapi\.json)$/, "GET"],
 ];
 
+/** Takes no body. */
+const CANCEL_PATH = "/v1/responses/:id/cancel";
+
 /** The routes under `/v1`, and those beside it that vLLM has. */
 export function addOpenAiRoutes(app: FastifyInstance, context: GatewayContext): void {
   app.addHook("preHandler", async (request) => {
-    if (request.method === "POST") checkBodyShape(request.body);
+    if (request.method === "POST" && request.routeOptions.url !== CANCEL_PATH) checkBodyShape(request.body);
   });
   app.post("/v1/chat/completions", (request, reply) => createChatCompletion(context, request, reply));
   app.post("/v1/completions", (request, reply) => createCompletion(context, request, reply));
+  addResponseRoutes(app, context);
   app.post("/tokenize", (request) => tokenize(context, request.body));
   app.post("/detokenize", async (request) => detokenize(context, request.body));
   app.get("/openapi.json", async () => openApiDocument());

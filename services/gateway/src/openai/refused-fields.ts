@@ -1,7 +1,7 @@
 import { z } from "zod";
 
 /** A field that would change the answer, were it obeyed: better refused than ignored. */
-const refused = (why: string) => z.undefined({ error: why }).optional();
+export const refused = (why: string) => z.undefined({ error: why }).optional();
 /** A switch that may be sent as long as it is off. */
 const off = (why: string) => z.literal(false, { error: `expected false: ${why}` }).optional();
 

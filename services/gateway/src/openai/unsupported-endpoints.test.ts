@@ -10,7 +10,8 @@ describe("why a path is not served", () => {
     ["/v1/fine_tuning/jobs/ftjob-1/events", /fine-tuning/],
     ["/v1/rerank", /reranking/],
     ["/rerank", /reranking/],
-    ["/v1/responses/resp_1", /Responses API/],
+    ["/v1/responses/compact", /compacted/],
+    ["/v1/responses/input_tokens", /tokenize/],
     ["/v1/chat/completions/chatcmpl-1/messages", /cannot be read again/],
     ["/v1/files/f/content", /files/],
   ])("is said for %s", (path, why) => {

@@ -14,7 +14,8 @@ const UNSUPPORTED: readonly (readonly [path: RegExp, why: string])[] = [
   [/^\/v1\/(evals|graders)$/, "evaluations are not available"],
   [/^\/v1\/edits$/, "deprecated in OpenAI's API and not available: use /v1/chat/completions"],
   [/^\/v1\/engines$/, "deprecated in OpenAI's API and not available: use /v1/models"],
-  [/^\/v1\/responses$/, "the Responses API is not available yet: use /v1/chat/completions"],
+  [/^\/v1\/responses\/compact$/, "contexts are not compacted here"],
+  [/^\/v1\/responses\/input_tokens$/, "not available: POST /tokenize counts the tokens of a chat"],
   [/^\/v1\/messages$/, "Anthropic's API is not available: use /v1/chat/completions"],
   [/^\/v1\/chat\/completions$/, `${STORED}: chat completions cannot be read again`],
   [

@@ -41,7 +41,9 @@ it("has every route and no other", async () => {
 
 it("names every field that is read, and none that is always refused", () => {
   const fields = Object.keys(document.components.schemas["ChatRequest"]?.properties ?? {});
-  expect(fields).toEqual(expect.arrayContaining(["messages", "tools", "temperature", "stream_options", "response_format", "structured_outputs"]));
+  expect(fields).toEqual(
+    expect.arrayContaining(["messages", "tools", "temperature", "stream_options", "response_format", "structured_outputs"]),
+  );
   expect(fields).not.toContain("functions");
   expect(fields).not.toContain("structural_tag");
 });

@@ -31,9 +31,10 @@ export class SseStream {
     this.#rest();
   }
 
-  /** Writes one `data:` event. @throws AppError CANCELLED when the client is gone, RESOURCE_EXHAUSTED when it reads nothing. */
-  async send(data: unknown): Promise<void> {
-    await this.#write(`data: ${typeof data === "string" ? data : JSON.stringify(data)}\n\n`);
+  /** Writes one event, named or not. @throws AppError CANCELLED when the client is gone, RESOURCE_EXHAUSTED when it reads nothing. */
+  async send(data: unknown, event?: string): Promise<void> {
+    const name = event === undefined ? "" : `event: ${event}\n`;
+    await this.#write(`${name}data: ${typeof data === "string" ? data : JSON.stringify(data)}\n\n`);
   }
 
   end(): void {

@@ -1,0 +1,177 @@
+import { invariant, type TenantId } from "@moiety/core";
+import type { FastifyReply, FastifyRequest } from "fastify";
+import { clientSignal, type GatewayContext } from "../gateway-context.js";
+import type { ChoicePlan } from "../generation/choice.js";
+import { planChat } from "../openai/chat-completions.js";
+import type { ChatRequest } from "../openai/chat-request.js";
+import { signatureOf } from "../openai/models.js";
+import { parseBody } from "../openai/request-fields.js";
+import { toChat } from "./response-chat.js";
+import { sendEvents } from "./response-events.js";
+import { historyOf, resolveInput } from "./response-history.js";
+import { newResponseId, type ResponseId } from "./response-ids.js";
+import type { ResponseKeeper } from "./response-keeper.js";
+import { openResponse, type ResponseHead } from "./response-object.js";
+import { type ResponseRequest, responseRequestSchema } from "./response-request.js";
+import { type ResponseRun, resumeRun, type Settle, startRun } from "./response-run.js";
+import type { ResponsePlan, ResponseStore, StoredResponse } from "./response-store.js";
+
+/** What the routes share. */
+export interface ResponsesContext {
+  readonly gateway: GatewayContext;
+  readonly store: ResponseStore;
+  readonly keeper: ResponseKeeper;
+}
+
+interface Prepared {
+  readonly body: ResponseRequest;
+  readonly response: StoredResponse;
+  readonly plan: ChoicePlan;
+}
+
+/** `POST /v1/responses`. @throws AppError that names the field at fault. */
+export async function createResponse(context: ResponsesContext, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+  const prepared = await prepare(context, request);
+  const { body, response } = prepared;
+  const run = body.background ? await startInBackground(context, prepared, request) : undefined;
+  if (!run) return answerInForeground(context, { ...prepared, request, reply });
+  if (!body.stream) return openResponse(response.head, "queued");
+  const settle = context.store.finish.bind(context.store);
+  const reading = resumeRun(context.gateway, { response, settle, signal: clientSignal(reply) });
+  return sendEvents(context.gateway, reply, { events: reading.events() });
+}
+
+async function prepare({ gateway, store }: ResponsesContext, request: FastifyRequest): Promise<Prepared> {
+  const raw = request.body as Readonly<Record<string, unknown>>;
+  const body = parseBody(responseRequestSchema, raw);
+  const tenant = gateway.tenantOf(request);
+  const id = newResponseId();
+  const history = await historyOf(store, tenant, body.previous_response_id);
+  const input = await resolveInput(store, tenant, { id, input: body.input });
+  const nameOf = (index: number) => (Array.isArray(raw["input"]) ? `input[${index}]` : "input");
+  const { chat, named } = await toChat(raw, body, [...history, { items: input, nameOf }]);
+  const [plan] = await named(() => planChat(gateway, chat, { id, tenant }));
+  invariant(plan !== undefined, "a chat without n has one choice");
+  const head = headOf(gateway, { id, body, chat, plan });
+  return { body, plan, response: { tenant, id, head, input, plan: storedPlan(body, chat, plan) } };
+}
+
+function storedPlan(body: ResponseRequest, chat: ChatRequest, { record, stops, askedStopTokenIds }: ChoicePlan): ResponsePlan {
+  return {
+    params: record.params,
+    stops,
+    askedStopTokenIds,
+    promptTokens: record.promptTokens.length,
+    createdAtMs: record.createdAtMs,
+    deadlineAtMs: record.deadlineAtMs,
+    ...(chat.logprobs ? { topLogprobs: chat.top_logprobs ?? 0 } : {}),
+    sealed: body.include?.includes("reasoning.encrypted_content") === true,
+  };
+}
+
+/** Tools as OpenAI shows them again. */
+function shownTool(tool: Readonly<Record<string, unknown>>): object {
+  return {
+    ...tool,
+    description: tool["description"] ?? null,
+    parameters: tool["parameters"] ?? null,
+    strict: tool["strict"] ?? null,
+  };
+}
+
+function headOf(
+  { model }: GatewayContext,
+  { id, body, chat, plan }: { id: ResponseId; body: ResponseRequest; chat: ChatRequest; plan: ChoicePlan },
+): ResponseHead {
+  return {
+    id,
+    object: "response",
+    created_at: Math.floor(plan.record.createdAtMs / 1_000),
+    model: model.name,
+    background: body.background === true,
+    previous_response_id: body.previous_response_id ?? null,
+    instructions: body.instructions ?? null,
+    max_output_tokens: body.max_output_tokens ?? null,
+    max_tool_calls: body.max_tool_calls ?? null,
+    metadata: chat.metadata ?? {},
+    parallel_tool_calls: chat.parallel_tool_calls ?? true,
+    prompt_cache_key: chat.prompt_cache_key ?? null,
+    reasoning: { effort: chat.reasoning_effort ?? "medium", summary: null },
+    safety_identifier: chat.safety_identifier ?? null,
+    service_tier: "default",
+    ...signatureOf(model, chat),
+    store: body.store !== false,
+    temperature: chat.temperature ?? 1,
+    text: { format: body.text?.format ?? { type: "text" }, verbosity: body.text?.verbosity ?? "medium" },
+    tool_choice: body.tool_choice ?? "auto",
+    tools: (body.tools ?? []).map(shownTool),
+    top_logprobs: body.top_logprobs ?? 0,
+    top_p: chat.top_p ?? 1,
+    truncation: "disabled",
+    user: chat.user ?? null,
+  };
+}
+
+/** Stores the response, then queues its request; what cannot be queued does not stay stored. */
+async function begin(
+  { gateway, store }: ResponsesContext,
+  options: {
+    readonly prepared: Prepared;
+    readonly signal: AbortSignal;
+    readonly detached: boolean;
+    readonly request: FastifyRequest;
+  },
+): Promise<ResponseRun> {
+  const { prepared, signal, detached, request } = options;
+  const { response, plan, body } = prepared;
+  const isStored = body.store !== false;
+  const settle: Settle = isStored ? store.finish.bind(store) : async (_response, end) => end;
+  if (isStored) await store.create(response);
+  try {
+    const run = await startRun(gateway, { response, plan, settle, signal, detached });
+    gateway.logger.info({ requestId: request.id, generationIds: [response.id] }, "admitted");
+    return run;
+  } catch (error) {
+    if (isStored) await remove(gateway, store, response);
+    throw error;
+  }
+}
+
+async function remove(
+  { logger }: GatewayContext,
+  store: ResponseStore,
+  response: { tenant: TenantId; id: ResponseId },
+): Promise<void> {
+  await store.remove(response.tenant, response.id).catch((error: unknown) => {
+    logger.warn({ err: error, response: response.id }, "a response that was not queued stays stored until it expires");
+  });
+}
+
+async function startInBackground(context: ResponsesContext, prepared: Prepared, request: FastifyRequest): Promise<ResponseRun> {
+  const stop = new AbortController();
+  const run = await begin(context, { prepared, signal: stop.signal, detached: true, request });
+  context.keeper.keep(prepared.response, { run, stop });
+  return run;
+}
+
+async function answerInForeground(
+  context: ResponsesContext,
+  asked: Prepared & { readonly request: FastifyRequest; readonly reply: FastifyReply },
+): Promise<unknown> {
+  const { gateway, keeper } = context;
+  const { response, body, reply, request } = asked;
+  const isStored = body.store !== false;
+  const release = isStored ? keeper.guard(response) : () => undefined;
+  let run: ResponseRun | undefined;
+  try {
+    run = await begin(context, { prepared: asked, signal: clientSignal(reply), detached: false, request });
+    if (body.stream) return await sendEvents(gateway, reply, { events: run.events() });
+    const whole = await run.finish();
+    if (run.failure && run.failure.code !== "CANCELLED") throw run.failure;
+    return whole;
+  } finally {
+    release();
+    // Its client is gone, or its end could not be stored: the log still has to be read to its end.
+    if (run && !run.settled && isStored) keeper.keep(response);
+  }
+}
