@@ -1,10 +1,11 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { openO200kHarmony } from "../test/o200k-harmony.js";
 import { readRecorded } from "../test/recorded.js";
+import { joined, whole } from "../test/uncut.js";
 import type { ContentType } from "./message.js";
 import { HarmonyParser, type ParsedMessage, parseMessages } from "./parser.js";
 import { type TokenBytes, TokenReader } from "./tokens.js";
-import { type HarmonyEvent, INITIAL_STATES, type ParserInput, type ParserState, type Step, transition } from "./transition.js";
+import { INITIAL_STATES, type ParserInput, type ParserState, type Step, transition } from "./transition.js";
 
 interface RecordedMessage {
   readonly role: string;
@@ -45,32 +46,10 @@ function byteByByte(tokens: readonly number[]): ParserInput[] {
   return inputsOf(cut, bytes);
 }
 
-/** Neighbouring texts made one: what arrives when nothing was cut. */
-function whole(inputs: readonly ParserInput[]): ParserInput[] {
-  const out: ParserInput[] = [];
-  for (const input of inputs) {
-    const last = out.at(-1);
-    if (last?.kind === "text" && input.kind === "text") out[out.length - 1] = { kind: "text", text: last.text + input.text };
-    else out.push(input);
-  }
-  return out;
-}
-
 function run(inputs: readonly ParserInput[]) {
   const parser = new HarmonyParser();
   const events = [...inputs.flatMap((input) => parser.push(input)), ...parser.end()];
   return { events: joined(events), repairs: parser.repairs };
-}
-
-/** Events with neighbouring deltas of one message made one. */
-function joined(events: readonly HarmonyEvent[]): HarmonyEvent[] {
-  const out: HarmonyEvent[] = [];
-  for (const event of events) {
-    const last = out.at(-1);
-    if (last !== undefined && "text" in last && "text" in event) out[out.length - 1] = { ...last, text: last.text + event.text };
-    else out.push(event);
-  }
-  return out;
 }
 
 function typeText({ name, constrained }: ContentType): string {

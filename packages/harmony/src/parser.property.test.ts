@@ -1,12 +1,13 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { joined, whole } from "../test/uncut.js";
 import { asMessage } from "./as-message.js";
 import { CHANNELS, type Message } from "./message.js";
 import { HarmonyParser, parseMessages } from "./parser.js";
 import { renderConversation } from "./render.js";
 import { SPECIAL_TOKENS } from "./special-tokens.js";
 import { TokenReader } from "./tokens.js";
-import type { HarmonyEvent, ParserInput } from "./transition.js";
+import type { ParserInput } from "./transition.js";
 
 const headerWords = [
   ...CHANNELS,
@@ -43,28 +44,6 @@ function run(given: readonly ParserInput[], start: "completion" | "conversation"
   const parser = new HarmonyParser({ from: start });
   const events = [...given.flatMap((one) => parser.push(one)), ...parser.end()];
   return { events: joined(events), stopped: parser.stopped };
-}
-
-/** Events with neighbouring deltas of one message made one. */
-function joined(events: readonly HarmonyEvent[]): HarmonyEvent[] {
-  const out: HarmonyEvent[] = [];
-  for (const event of events) {
-    const last = out.at(-1);
-    if (last !== undefined && "text" in last && "text" in event) out[out.length - 1] = { ...last, text: last.text + event.text };
-    else out.push(event);
-  }
-  return out;
-}
-
-/** Neighbouring texts made one: what arrives when nothing was cut. */
-function whole(given: readonly ParserInput[]): ParserInput[] {
-  const out: ParserInput[] = [];
-  for (const one of given) {
-    const last = out.at(-1);
-    if (last?.kind === "text" && one.kind === "text") out[out.length - 1] = { kind: "text", text: last.text + one.text };
-    else out.push(one);
-  }
-  return out;
 }
 
 const byCharacter = (given: readonly ParserInput[]): ParserInput[] =>
