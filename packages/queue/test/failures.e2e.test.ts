@@ -217,6 +217,7 @@ describe("a Redis that is killed and comes back", () => {
     await sleep(300);
     await server.restart();
     await patient;
+    await server.written();
     await server.kill();
     await expect(gateway.submit(request("lost"))).rejects.toMatchObject({ code: "UNAVAILABLE", retryable: true });
     await server.restart();

@@ -64,6 +64,13 @@ export class RedisServer {
     client.disconnect();
   }
 
+  /** Waits until all that was acknowledged is in the file's pages: Redis puts writing off while a sync is slow. */
+  async written(): Promise<void> {
+    const client = new Redis(this.url);
+    await until(async () => (await client.info("persistence")).includes("aof_buffer_length:0\r"));
+    client.disconnect();
+  }
+
   /** SIGKILL, as a crash would be. */
   async kill(): Promise<void> {
     const child = this.#process;

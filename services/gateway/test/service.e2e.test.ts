@@ -277,6 +277,20 @@ describe("failures", () => {
       expect(chunks.flatMap((chunk) => chunk.choices[0].token_ids)).toEqual(tokens);
     }
   });
+
+  it("streams on, token for token, when Redis has forgotten the request", async () => {
+    const fixture = await start("none");
+    const tokens = Array.from({ length: 40 }, (_, index) => index);
+    fixture.worker.script = () => ({ tokens, delayMs: 25 });
+    const streaming = fixture.stream("/v1/completions", { prompt: [1], max_tokens: 40 });
+    await until(() => fixture.worker.claims.length === 1);
+    await sleep(300);
+    const redis = rawClient(fixture.redis.url);
+    await redis.flushall();
+    await redis.quit();
+    expect((await streaming).flatMap((chunk) => chunk.choices[0].token_ids)).toEqual(tokens);
+    expect(fixture.worker.claims).toHaveLength(2);
+  });
 });
 
 function bound(fixture: GatewayFixture): Pick<GatewayFixture, "post" | "request"> {

@@ -69,6 +69,7 @@ async function generate(context: GatewayContext, prepared: PreparedAnswer, { sto
   const { plans } = prepared;
   const producer: GenerationOptions["producer"] = {
     submit: (record) => queue.resubmit(record),
+    resubmit: (record) => queue.resubmit(record),
     follow: (id, fromIndex, signal) => queue.follow(id, fromIndex, signal),
     cancel: (id) => queue.cancel(id),
   };

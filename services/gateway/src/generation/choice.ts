@@ -1,5 +1,5 @@
 import { AppError, type RequestId } from "@moiety/core";
-import type { Finish, RequestProducer, RequestRecord } from "@moiety/queue";
+import type { Finish, LogEvent, RequestRecord } from "@moiety/queue";
 import { ChoiceAssembler, type ChoiceDelta } from "./choice-assembler.js";
 import type { OutputReader } from "./output-reader.js";
 
@@ -46,8 +46,8 @@ export interface WholeChoice extends Omit<ChoiceDelta, "calls"> {
 }
 
 export interface FollowChoiceOptions {
-  readonly producer: Pick<RequestProducer, "follow">;
-  readonly signal: AbortSignal;
+  /** From its first token on. Ends without a finish only when its reader is gone. */
+  readonly log: AsyncIterable<LogEvent>;
   /** Cancels the request, in the background. */
   readonly cancel: (id: RequestId) => void;
 }
@@ -63,7 +63,7 @@ function errorOf(finish: Finish): AppError {
   );
 }
 
-/** Follows one choice to its end. Returns without an end only when the signal aborts. @throws AppError when generation failed. */
+/** Follows one choice to its end. Returns without an end only when its log does. @throws AppError when generation failed. */
 export async function* followChoice(plan: ChoicePlan, options: FollowChoiceOptions): AsyncGenerator<ChoiceEvent> {
   const { params, id } = plan.record;
   const reader = plan.createReader();
@@ -85,7 +85,7 @@ export async function* followChoice(plan: ChoicePlan, options: FollowChoiceOptio
     };
     return { kind: "end", index: plan.index, delta, end };
   };
-  for await (const event of options.producer.follow(id, 0, options.signal)) {
+  for await (const event of options.log) {
     if (event.kind === "finish") {
       if (event.finish.reason === "error" || event.finish.reason === "cancelled") throw errorOf(event.finish);
       yield concluded(event.finish);

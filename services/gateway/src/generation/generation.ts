@@ -1,13 +1,14 @@
 import { AppError, type Clock, invariant, type RequestId } from "@moiety/core";
-import type { RequestProducer } from "@moiety/queue";
+import type { LogEvent, RequestProducer } from "@moiety/queue";
 import type { Logger } from "@moiety/runtime";
 import type { GatewayMetrics, GenerationTimer } from "../metrics.js";
 import { type ChoiceEvent, type ChoicePlan, type FunctionCall, followChoice, type WholeChoice } from "./choice.js";
 import type { CallDelta, ContentToken } from "./choice-assembler.js";
+import { followRequest } from "./follow-request.js";
 import { mergeAsync } from "./merge.js";
 
 export interface GenerationOptions {
-  readonly producer: Pick<RequestProducer, "submit" | "follow" | "cancel">;
+  readonly producer: Pick<RequestProducer, "submit" | "resubmit" | "follow" | "cancel">;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Pick<GatewayMetrics, "startGeneration">;
@@ -28,12 +29,17 @@ const DEADLINE_GRACE_MS = 2_000;
 /** All choices of one HTTP request. Whatever ends it early cancels what is still running. */
 export class Generation {
   readonly #options: GenerationOptions;
+  readonly #follow: (plan: ChoicePlan) => AsyncIterable<LogEvent>;
   readonly #running = new Set<RequestId>();
   readonly #stop = new AbortController();
   readonly #timer: GenerationTimer;
 
-  private constructor(options: GenerationOptions) {
+  private constructor(options: GenerationOptions, isWhole: boolean) {
     this.#options = options;
+    const { producer, clock } = options;
+    const { signal } = this.#stop;
+    this.#follow = ({ record }) =>
+      isWhole ? followRequest(record, { producer, clock, signal }) : producer.follow(record.id, 0, signal);
     const promptTokens = options.plans.map(({ record }) => record.promptTokens.length);
     this.#timer = options.metrics.startGeneration(promptTokens, options.timed ?? true);
   }
@@ -43,7 +49,7 @@ export class Generation {
    * @throws AppError RESOURCE_EXHAUSTED when the queue is full; UNAVAILABLE when Redis is away; the signal's reason when it aborts.
    */
   static async start(options: GenerationOptions): Promise<Generation> {
-    const generation = new Generation(options);
+    const generation = new Generation(options, true);
     try {
       for (const { record } of options.plans) {
         options.signal.throwIfAborted();
@@ -59,16 +65,16 @@ export class Generation {
     }
   }
 
-  /** Reads choices that are in the queue already, and leaves them there. */
+  /** Reads choices that are in the queue already, and leaves them there. Of their records the prompts are not needed. */
   static resume(options: Omit<GenerationOptions, "detached">): Generation {
-    const generation = new Generation({ ...options, detached: true });
+    const generation = new Generation({ ...options, detached: true }, false);
     for (const { record } of options.plans) generation.#running.add(record.id);
     return generation;
   }
 
   /** Every event of every choice. Cancels what is left when the reader stops or the signal aborts. @throws AppError. */
   async *events(): AsyncGenerator<ChoiceEvent> {
-    const { plans, signal, leave, producer, clock, detached } = this.#options;
+    const { plans, signal, leave, clock, detached } = this.#options;
     let late = false;
     const end = () => {
       if (!detached || late) this.cancel();
@@ -93,7 +99,7 @@ export class Generation {
     );
     const cancel = (id: RequestId) => this.#cancel(id);
     try {
-      const follow = (plan: ChoicePlan) => followChoice(plan, { producer, signal: this.#stop.signal, cancel });
+      const follow = (plan: ChoicePlan) => followChoice(plan, { log: this.#follow(plan), cancel });
       for await (const event of mergeAsync(plans.map(follow))) {
         this.#observe(event);
         yield event;

@@ -202,6 +202,7 @@ export function replayRun(
   const finish = finishOf(end, tokens.length);
   const logged = new TokenTape({
     submit: async () => undefined,
+    resubmit: async () => undefined,
     cancel: async () => undefined,
     async *follow(): AsyncGenerator<LogEvent> {
       yield { kind: "tokens", start: 0, tokens };
@@ -209,9 +210,10 @@ export function replayRun(
     },
   });
   const { signal } = new AbortController();
+  const plan = planOf(context, response);
   return new ResponseRun({
     response,
-    choice: followChoice(planOf(context, response), { producer: logged, signal, cancel: () => undefined }),
+    choice: followChoice(plan, { log: logged.follow(plan.record.id, 0, signal), cancel: () => undefined }),
     output: outputOf(context, response),
     clock: context.clock,
     signal,

@@ -1,7 +1,7 @@
 import type { RequestId } from "@moiety/core";
 import type { LogEvent, LoggedToken, RequestProducer } from "@moiety/queue";
 
-type Source = Pick<RequestProducer, "submit" | "cancel" | "follow">;
+type Source = Pick<RequestProducer, "submit" | "resubmit" | "cancel" | "follow">;
 
 /**
  * Hands a log on one token at a time, and keeps what it handed on. How tokens were grouped on their way differs from reader to reader;
@@ -17,6 +17,10 @@ export class TokenTape implements Source {
 
   submit(...args: Parameters<Source["submit"]>): Promise<void> {
     return this.#source.submit(...args);
+  }
+
+  resubmit(...args: Parameters<Source["resubmit"]>): Promise<void> {
+    return this.#source.resubmit(...args);
   }
 
   cancel(id: RequestId): Promise<void> {
