@@ -1,4 +1,4 @@
-// Packs MXFP4 weights for int8.h: words of 4 bytes change places, nothing else. As fast as memory.
+// Packs MXFP4 weights for int8.h: words of 4 bytes change places, nothing else.
 #include <cstring>
 
 #include "int8.h"
