@@ -47,9 +47,9 @@ const UNITS: ReadonlyMap<string, number> = new Map([
 ]);
 
 export const activationOption = () =>
-  new Option("--activation <type>", "number format of activations; default: bf16")
+  new Option("--activation <type>", "number format of activations; int8: within MXFP4 experts; default: bf16")
     .env("MOIETY_ACTIVATION")
-    .choices(["f32", "bf16"]);
+    .choices(["f32", "bf16", "int8"]);
 
 export const kernelLevelOption = () =>
   new Option("--kernel-level <level>", "instruction set; default: the best of this CPU")

@@ -31,7 +31,7 @@ interface Setting {
   /** Expert workers; 0: the experts are inside the attention worker. */
   readonly workers: number;
   readonly level: string;
-  readonly activation: "f32" | "bf16";
+  readonly activation: "f32" | "bf16" | "int8";
 }
 
 let out: string;
@@ -103,7 +103,7 @@ const startEvaluationCluster = ({ checkpoint, workers, level, activation }: Sett
     kernelLevel: level,
   });
 
-describe.each(["f32", "bf16"] as const)("the golden outputs, with %s activations", (activation) => {
+describe.each(["f32", "bf16", "int8"] as const)("the golden outputs, with %s activations", (activation) => {
   // The scalar level is slow: it takes one chunking for each sharding, and has to give the same bits for all.
   for (const level of availableLevels())
     for (const checkpoint of ["A", "B"])
@@ -117,7 +117,8 @@ describe.each(["f32", "bf16"] as const)("the golden outputs, with %s activations
         180_000,
       );
 
-  it.each(["A-sharded", "A-bf16"])(
+  // Experts that are not quantised are refused with int8 activations.
+  it.each(activation === "int8" ? ["A-sharded"] : ["A-sharded", "A-bf16"])(
     "are met by the checkpoint %s",
     (checkpoint) => expectRight({ checkpoint, workers: 2, level: availableLevels().at(-1) ?? "scalar", activation }, [64]),
     120_000,

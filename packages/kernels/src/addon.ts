@@ -7,7 +7,7 @@ import type { NativePrimitives } from "./primitives.js";
 import type { KernelLevel, Kernels } from "./types.js";
 
 /** The class that the addon defines: {@link Kernels} but for what no native code decides. */
-export interface NativeKernels extends Omit<Kernels, "family"> {
+export interface NativeKernels extends Omit<Kernels, "family" | "familyOf"> {
   measure(spec: MeasurementSpec): Promise<Measurement>;
 }
 

@@ -1,10 +1,13 @@
 import { openNative } from "./open-kernels.js";
 import type { KernelLevel } from "./types.js";
 
+/** int8: MXFP4 weights, repacked, times rows in int8. */
+type LinearFormat = "bf16" | "mxfp4" | "int8";
+
 /** A linear of gpt-oss, by what it is in the model. */
 interface LinearShape {
   readonly name: string;
-  readonly format: "bf16" | "mxfp4";
+  readonly format: LinearFormat;
   readonly in: number;
   readonly out: number;
 }
@@ -12,6 +15,7 @@ interface LinearShape {
 const GPT_OSS_LINEARS: readonly LinearShape[] = [
   { name: "attention query", format: "bf16", in: 2880, out: 4096 },
   { name: "expert gate and up", format: "mxfp4", in: 2880, out: 5760 },
+  { name: "expert gate and up", format: "int8", in: 2880, out: 5760 },
 ];
 
 /** Read per measurement at one row, so that weights come from memory rather than from a cache. */
@@ -33,11 +37,13 @@ export interface MachineLimits {
   readonly threads: number;
   readonly readGbPerSecond: number;
   readonly fmaGflopPerSecond: number;
+  /** Products and sums of int8 in the instructions of the level. */
+  readonly int8GopPerSecond: number;
 }
 
 export interface LinearResult {
   readonly name: string;
-  readonly format: "bf16" | "mxfp4";
+  readonly format: LinearFormat;
   readonly threads: number;
   readonly rows: number;
   readonly microseconds: number;
@@ -46,7 +52,8 @@ export interface LinearResult {
   readonly gflopPerSecond: number;
   /** Shares of the limits; the larger one says what the linear is bound by. */
   readonly ofRead: number;
-  readonly ofFma: number;
+  /** Of f32 fused multiply-adds, or of int8 ones where the format is int8. */
+  readonly ofArithmetic: number;
 }
 
 export interface KernelBenchmark {
@@ -82,7 +89,13 @@ type Measuring = Pick<ReturnType<typeof openNative>, "measure">;
 async function measureLimits(kernels: Measuring, threads: number): Promise<MachineLimits> {
   const read = await kernels.measure({ kind: "read", bytes: 2 * WEIGHT_BYTES });
   const fma = await kernels.measure({ kind: "fma" });
-  return { threads, readGbPerSecond: read.bytes / read.seconds / 1e9, fmaGflopPerSecond: fma.flops / fma.seconds / 1e9 };
+  const int8 = await kernels.measure({ kind: "int8" });
+  return {
+    threads,
+    readGbPerSecond: read.bytes / read.seconds / 1e9,
+    fmaGflopPerSecond: fma.flops / fma.seconds / 1e9,
+    int8GopPerSecond: int8.flops / int8.seconds / 1e9,
+  };
 }
 
 async function measureLinear(
@@ -104,14 +117,14 @@ async function measureLinear(
     gbPerSecond,
     gflopPerSecond,
     ofRead: gbPerSecond / limit.readGbPerSecond,
-    ofFma: gflopPerSecond / limit.fmaGflopPerSecond,
+    ofArithmetic: gflopPerSecond / (format === "int8" ? limit.int8GopPerSecond : limit.fmaGflopPerSecond),
   };
 }
 
 /** The benchmark as a table of text. */
 export function formatBenchmark({ level, limits, linears }: KernelBenchmark): string {
   const percent = (share: number) => `${(share * 100).toFixed(0)}%`;
-  const header = ["linear", "format", "threads", "rows", "us", "GB/s", "of read", "GFLOP/s", "of FMA"];
+  const header = ["linear", "format", "threads", "rows", "us", "GB/s", "of read", "GFLOP/s", "of arithmetic"];
   const lines = linears.map((linear) => [
     linear.name,
     linear.format,
@@ -121,13 +134,13 @@ export function formatBenchmark({ level, limits, linears }: KernelBenchmark): st
     linear.gbPerSecond.toFixed(1),
     percent(linear.ofRead),
     linear.gflopPerSecond.toFixed(0),
-    percent(linear.ofFma),
+    percent(linear.ofArithmetic),
   ]);
   const widths = header.map((title, column) => Math.max(title.length, ...lines.map((line) => line[column]?.length ?? 0)));
   const row = (cells: readonly string[]) => cells.map((cell, column) => cell.padStart(widths[column] ?? 0)).join("  ");
   const machine = limits.map(
-    ({ threads, readGbPerSecond, fmaGflopPerSecond }) =>
-      `${threads} thread(s): memory read ${readGbPerSecond.toFixed(1)} GB/s, f32 FMA ${fmaGflopPerSecond.toFixed(0)} GFLOP/s`,
+    ({ threads, readGbPerSecond, fmaGflopPerSecond, int8GopPerSecond }) =>
+      `${threads} thread(s): memory read ${readGbPerSecond.toFixed(1)} GB/s, f32 FMA ${fmaGflopPerSecond.toFixed(0)} GFLOP/s, int8 ${int8GopPerSecond.toFixed(0)} GOP/s`,
   );
   return [`level ${level}`, ...machine, "", row(header), ...lines.map(row)].join("\n");
 }

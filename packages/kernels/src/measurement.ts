@@ -1,10 +1,14 @@
-/** Work of a measurement on synthetic data: memory read, fused multiply-adds, or `copies` linears one after the other. */
+/**
+ * Work of a measurement on synthetic data: memory read, fused multiply-adds, int8 multiply-adds, or `copies` linears one after the
+ * other. Format int8: MXFP4 weights, repacked, times rows in int8.
+ */
 export type MeasurementSpec =
   | { readonly kind: "read"; readonly bytes: number }
   | { readonly kind: "fma" }
+  | { readonly kind: "int8" }
   | {
       readonly kind: "linear";
-      readonly format: "bf16" | "mxfp4";
+      readonly format: "bf16" | "mxfp4" | "int8";
       readonly in: number;
       readonly out: number;
       readonly rows: number;

@@ -1,12 +1,19 @@
 import { AppError, ERROR_CODES, type ErrorCode } from "@moiety/core";
 import { loadAddon, type NativeKernels } from "./addon.js";
-import type { KernelLevel, Kernels, KernelsOptions } from "./types.js";
+import type { Activation, KernelLevel, Kernels, KernelsOptions } from "./types.js";
 
 /**
  * Names the canonical order of sums: a fused multiply-add chain per each of 16 lanes, and one tree over the lanes. All
  * levels give the same bits, so it is one name; a kernel that reduces in another order needs another.
  */
 export const KERNEL_FAMILY = "cpu-f32-16lane-1";
+
+/** The same with experts in int8: exact sums of blocks of 32, and one chain of fused multiply-adds over the blocks. */
+const INT8_KERNEL_FAMILY = `${KERNEL_FAMILY}+int8-block32-1`;
+
+function kernelFamilyOf(activation: Activation): string {
+  return activation === "int8" ? INT8_KERNEL_FAMILY : KERNEL_FAMILY;
+}
 
 const MAX_THREADS = 256;
 
@@ -20,7 +27,7 @@ export function availableLevels(): readonly KernelLevel[] {
  * {@link availableLevels}; INVALID_ARGUMENT for a number of threads that makes no sense.
  */
 export function openKernels(options: KernelsOptions): Kernels {
-  return Object.assign(openNative(options), { family: KERNEL_FAMILY });
+  return Object.assign(openNative(options), { family: KERNEL_FAMILY, familyOf: kernelFamilyOf });
 }
 
 /** The native handle, with its measuring functions. */

@@ -3,8 +3,11 @@ import type { AttentionRefs, ExpertRefs, ModelConfig } from "@moiety/model";
 /** An instruction-set level. All levels of one {@link Kernels.family} give the same bits. */
 export type KernelLevel = "scalar" | "avx2" | "avx512" | "neon";
 
-/** The number format of activations: rows between operations, KV cache and rows on the wire. Sums are always f32. */
-export type Activation = "f32" | "bf16";
+/**
+ * The number format of activations: rows between operations, KV cache and rows on the wire. Sums are always f32. With int8 all of
+ * these are bf16, and experts, whose weights must be MXFP4, quantise their rows in blocks of 32 to multiply them.
+ */
+export type Activation = "f32" | "bf16" | "int8";
 
 export interface KernelsOptions {
   /** Absent: the best level that this CPU has. */
@@ -17,8 +20,10 @@ export interface KernelsOptions {
 export interface Kernels {
   readonly level: KernelLevel;
   readonly threads: number;
-  /** Processes of the same family give bit-identical results, whatever their level. */
+  /** Processes of the same family give bit-identical results, whatever their level. That of f32 and bf16 activations. */
   readonly family: string;
+  /** The family with these activations: int8 sums in another way. */
+  familyOf(activation: Activation): string;
   createAttentionEngine(spec: AttentionEngineSpec): Promise<AttentionEngine>;
   createExpertEngine(spec: ExpertEngineSpec): ExpertEngine;
   /** Waits for queued operations, then ends the threads. Later calls reject. */
@@ -63,7 +68,7 @@ export interface BatchSpec {
 /** The activations of the rows that go through the layers together. Its arrays are views of native memory, valid until `release`. */
 export interface Batch {
   readonly rows: number;
-  /** `[rows, hidden]` in the activation type: what experts receive; written by `attend`. */
+  /** `[rows, hidden]` in the activation type, bf16 for int8: what experts receive; written by `attend`. */
   readonly normed: Uint8Array;
   /** `[rows, expertsPerToken]`, best first; written by `attend`. */
   readonly expertIds: Uint16Array;
@@ -157,7 +162,10 @@ export interface ExpertEngineSpec {
 
 /** Experts as a pure function of their inputs. */
 export interface ExpertEngine {
-  /** Maps, checks (no NaN scale) and pages in the weights of one expert of one layer. */
+  /**
+   * Maps, checks (no NaN scale) and pages in the weights of one expert of one layer; with int8 activations, repacks them into memory
+   * of the process. FAILED_PRECONDITION for bf16 weights with int8 activations.
+   */
   load(refs: ExpertRefs): Promise<void>;
   /** After every operation that was submitted before. */
   unload(layer: number, expert: number): Promise<void>;

@@ -63,6 +63,11 @@ describe("opening", () => {
   it("says its level, threads and family", () => {
     expect(kernels).toMatchObject({ threads: 2, family: "cpu-f32-16lane-1" });
   });
+
+  it("has a family of its own for int8 activations", () => {
+    const families = (["f32", "bf16", "int8"] as const).map((activation) => kernels.familyOf(activation));
+    expect(families).toEqual(["cpu-f32-16lane-1", "cpu-f32-16lane-1", "cpu-f32-16lane-1+int8-block32-1"]);
+  });
 });
 
 describe("a batch", () => {
@@ -352,6 +357,23 @@ describe("closing", () => {
     expect(refused.length).toBeGreaterThan(0);
     expect(refused[0]?.reason).toEqual(refusal("RESOURCE_EXHAUSTED", "queue of operations is full (4096)"));
     await own.close();
+  });
+
+  it("holds a repacked expert in as much memory as its checkpoint, and lets go of it", async () => {
+    const checkpoint = await openCheckpoint(`${GOLDEN}ckpt/A`);
+    const experts = kernels.createExpertEngine({ config: checkpoint.config, activation: "int8" });
+    await experts.load(checkpoint.expertRefs(0, 0));
+    expect(experts.residentBytes).toBe(checkpoint.expertBytes);
+    await experts.unload(0, 0);
+    expect(experts.residentBytes).toBe(0);
+  });
+
+  it("refuses experts of bf16 weights with int8 activations", async () => {
+    const checkpoint = await openCheckpoint(`${GOLDEN}ckpt/A-bf16`);
+    const experts = kernels.createExpertEngine({ config: checkpoint.config, activation: "int8" });
+    expect(await thrownBy(() => experts.load(checkpoint.expertRefs(1, 2)))).toEqual(
+      refusal("FAILED_PRECONDITION", "layer 1, expert 2"),
+    );
   });
 
   it("lets the checkpoint of a bf16-transposed expert be as large as its owned copy", async () => {

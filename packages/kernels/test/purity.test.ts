@@ -119,7 +119,9 @@ async function bitsOf(level: KernelLevel, activation: Activation, plan: Plan, to
   return bits;
 }
 
-const modes = availableLevels().flatMap((level) => (["f32", "bf16"] as const).map((activation) => ({ level, activation })));
+const modes = availableLevels().flatMap((level) =>
+  (["f32", "bf16", "int8"] as const).map((activation) => ({ level, activation })),
+);
 
 describe.each(modes)("at level $level with $activation activations", ({ level, activation }) => {
   it("gives a row the same bits whatever the batch, the chunks, the threads, the shards and the pages", {
@@ -138,7 +140,7 @@ describe.each(modes)("at level $level with $activation activations", ({ level, a
   });
 });
 
-it.each(["f32", "bf16"] as const)(
+it.each(["f32", "bf16", "int8"] as const)(
   "gives the same bits at every level with %s activations",
   { timeout: 120_000 },
   async (activation) => {

@@ -8,7 +8,8 @@ export interface IdentitySource {
     readonly experts: number;
     readonly expertsPerToken: number;
   };
-  readonly activation: "f32" | "bf16";
+  /** int8 is a matter of the kernels' family: its rows are bf16. */
+  readonly activation: "f32" | "bf16" | "int8";
   readonly kernelFamily: string;
 }
 

@@ -30,7 +30,10 @@ export const attentionWorkerConfigSchema = z
       .enum(["scalar", "avx2", "avx512", "neon"])
       .optional()
       .describe("instruction set of the kernels; absent: the best of this CPU"),
-    MOIETY_ACTIVATION: z.enum(["bf16", "f32"]).default("bf16").describe("number format of activations and of the KV cache"),
+    MOIETY_ACTIVATION: z
+      .enum(["bf16", "f32", "int8"])
+      .default("bf16")
+      .describe("number format of activations and of the KV cache; int8: bf16, but int8 within MXFP4 experts"),
     MOIETY_KV_TOKENS: env
       .integer({ min: 1, max: 1 << 30, fallback: 32_768 })
       .describe(

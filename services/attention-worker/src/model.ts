@@ -37,7 +37,12 @@ export async function openModel(options: OpenModelOptions): Promise<OpenModel> {
   const { config } = checkpoint;
   const kv = options.kv(checkpoint);
   const attention = await kernels.createAttentionEngine({ config, refs: checkpoint.attentionRefs(), activation, kv });
-  const identity = modelIdentity({ fingerprint: checkpoint.fingerprint, config, activation, kernelFamily: kernels.family });
+  const identity = modelIdentity({
+    fingerprint: checkpoint.fingerprint,
+    config,
+    activation,
+    kernelFamily: kernels.familyOf(activation),
+  });
   const close = async () => {
     attention.close();
     await kernels.close();

@@ -15,9 +15,9 @@ export const expertWorkerConfigSchema = z.object({
     .optional()
     .describe("where attention workers reach it: host, host:port or unix:path; absent: the listen address"),
   MOIETY_ACTIVATION: z
-    .enum(["f32", "bf16"])
+    .enum(["f32", "bf16", "int8"])
     .default("bf16")
-    .describe("number format of activations; the same in the whole cluster"),
+    .describe("number format of activations; int8: within MXFP4 experts, bf16 elsewhere; the same in the whole cluster"),
   MOIETY_KERNEL_LEVEL: z
     .enum(["scalar", "avx2", "avx512", "neon"])
     .optional()

@@ -47,7 +47,7 @@ export async function startExpertWorker(options: ExpertWorkerOptions): Promise<E
   const { fingerprint, config: model } = checkpoint;
   const activation = config.MOIETY_ACTIVATION;
   const source: ExpertSource = {
-    model: modelIdentity({ fingerprint, config: model, activation, kernelFamily: kernels.family }),
+    model: modelIdentity({ fingerprint, config: model, activation, kernelFamily: kernels.familyOf(activation) }),
     engine: kernels.createExpertEngine({ config: model, activation }),
     expertRefs: (layer, expert) => checkpoint.expertRefs(layer, expert),
   };

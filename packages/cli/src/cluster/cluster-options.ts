@@ -16,7 +16,7 @@ export interface ClusterOptions {
   readonly replicas: number;
   /** Compute threads of each worker. */
   readonly threads: number;
-  readonly activation?: "f32" | "bf16";
+  readonly activation?: "f32" | "bf16" | "int8";
   readonly kernelLevel?: string;
   /** Absolute; holds Redis's data, logs and run.json. */
   readonly dataDir: string;

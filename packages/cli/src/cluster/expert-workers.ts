@@ -15,7 +15,7 @@ export interface ExpertWorkersOptions {
   readonly workers: number;
   /** Compute threads of each worker. */
   readonly threads: number;
-  readonly activation?: "f32" | "bf16";
+  readonly activation?: "f32" | "bf16" | "int8";
   readonly kernelLevel?: string;
   readonly environment: NodeJS.ProcessEnv;
   /** Tells the user one line. */

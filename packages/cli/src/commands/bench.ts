@@ -70,8 +70,8 @@ function threadCounts(text: string): readonly number[] {
 function activations(text: string): BenchmarkOptions["activations"] {
   const types = [...new Set(text.split(","))];
   return types.map((type) => {
-    if (type === "bf16" || type === "f32") return type;
-    throw new InvalidArgumentError("Expected bf16, f32, or both, separated by a comma.");
+    if (type === "bf16" || type === "f32" || type === "int8") return type;
+    throw new InvalidArgumentError("Expected some of bf16, f32, int8, separated by commas.");
   });
 }
 

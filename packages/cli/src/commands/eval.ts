@@ -19,7 +19,7 @@ export interface EvalFlags extends PromptFlags {
   readonly generate: number;
   readonly chunkTokens: number;
   readonly threads: number;
-  readonly activation?: "f32" | "bf16";
+  readonly activation?: "f32" | "bf16" | "int8";
   readonly kernelLevel?: "scalar" | "avx2" | "avx512" | "neon";
 }
 

@@ -28,7 +28,7 @@ export interface UpFlags {
   readonly colocated: boolean;
   readonly replicas: number;
   readonly threads?: number;
-  readonly activation?: "f32" | "bf16";
+  readonly activation?: "f32" | "bf16" | "int8";
   readonly kernelLevel?: string;
   readonly dataDir: string;
   readonly redisUrl?: string;

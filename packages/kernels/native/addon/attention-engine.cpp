@@ -32,7 +32,7 @@ AttentionEngine::AttentionEngine(FileRegistry& files, const KernelTable& kernels
       activation_(activation),
       kv_(kv),
       rope_(make_rope_table(shape_.rope, shape_.head_dim)),
-      round_(activation == Activation::bf16) {
+      round_(rounds_to_bf16(activation)) {
   check_kv(kv_);
   if (static_cast<int64_t>(refs.layers.size()) != shape_.layers) {
     invalid_argument(format("refs.layers has %zu entries; config.layers is %lld", refs.layers.size(), static_cast<long long>(shape_.layers)));

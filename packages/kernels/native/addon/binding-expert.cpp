@@ -10,7 +10,7 @@ class LoadExpert : public Operation {
       : Operation(std::move(host)), table_(std::move(table)), refs_(std::move(refs)) {}
 
  protected:
-  void compute(Team&) override { weights_ = load_expert(host_->files(), table_->shape, refs_); }
+  void compute(Team&) override { weights_ = load_expert(host_->files(), table_->shape, table_->activation, refs_); }
   void finish() override {
     if (weights_) table_->held[{refs_.layer, refs_.expert}] = std::move(weights_);
   }

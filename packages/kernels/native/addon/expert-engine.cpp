@@ -32,21 +32,31 @@ void transpose(const uint8_t* from, int64_t in, int64_t out, uint16_t* to) {
   }
 }
 
-void load_linear(FileRegistry& files, const ExpertRefs& refs, const ExpertWeightRefs& weight, const TensorRef& bias, int64_t out, int64_t in,
-                 ExpertLinear& linear) {
-  linear.packed = weight.packed;
-  linear.bias = map_tensor(files, bias, "bf16", {out});
-  linear.bias.populate();
-  if (weight.packed) {
-    if (in % 32 != 0) invalid_argument(format("packed weights need inputs in groups of 32; %lld is not a multiple", static_cast<long long>(in)));
-    linear.blocks = map_tensor(files, weight.blocks, "u8", {out, in / 32, 16});
-    linear.scales = map_tensor(files, weight.scales, "u8", {out, in / 32});
-    linear.scales.populate();
-    check_scales(linear.scales, refs, weight.scales);
-    linear.blocks.populate();
-    linear.mxfp4 = {linear.blocks.data(), linear.scales.data(), linear.bias.data(), in, out};
-    return;
-  }
+// Reads every weight once, on the loader's thread that holds the expert; the checkpoint's pages go back to the system.
+void repack(ExpertLinear& linear) {
+  const int64_t in = linear.mxfp4.in;
+  const int64_t out = linear.mxfp4.out;
+  linear.repacked = PackedMemory(int8_code_bytes(in, out) + int8_scale_bytes(in, out));
+  uint8_t* const codes = linear.repacked.data();
+  uint8_t* const scales = codes + int8_code_bytes(in, out);
+  pack_int8(linear.mxfp4, 0, int8_panels(out), codes, scales);
+  linear.int8 = {codes, scales, linear.bias.data(), in, out};
+  linear.mxfp4 = {};
+  linear.blocks = {};
+  linear.scales = {};
+}
+
+void load_packed(FileRegistry& files, const ExpertRefs& refs, const ExpertWeightRefs& weight, int64_t out, int64_t in, ExpertLinear& linear) {
+  if (in % 32 != 0) invalid_argument(format("packed weights need inputs in groups of 32; %lld is not a multiple", static_cast<long long>(in)));
+  linear.blocks = map_tensor(files, weight.blocks, "u8", {out, in / 32, 16});
+  linear.scales = map_tensor(files, weight.scales, "u8", {out, in / 32});
+  linear.scales.populate();
+  check_scales(linear.scales, refs, weight.scales);
+  linear.blocks.populate();
+  linear.mxfp4 = {linear.blocks.data(), linear.scales.data(), linear.bias.data(), in, out};
+}
+
+void load_transposed(FileRegistry& files, const ExpertWeightRefs& weight, int64_t out, int64_t in, ExpertLinear& linear) {
   // Unmapped again when this returns: only the transposed copy stays resident.
   const MappedTensor stored = map_tensor(files, weight.weight, "bf16", {in, out});
   stored.populate();
@@ -55,18 +65,46 @@ void load_linear(FileRegistry& files, const ExpertRefs& refs, const ExpertWeight
   linear.bf16 = {reinterpret_cast<const uint8_t*>(linear.transposed.data()), linear.bias.data(), in, out};
 }
 
+// The size of a projection and the form that its weights take in memory.
+struct LinearPlan {
+  int64_t out;
+  int64_t in;
+  ExpertLinear::Form form;
+};
+
+void load_linear(FileRegistry& files, const ExpertRefs& refs, const ExpertWeightRefs& weight, const TensorRef& bias, const LinearPlan& plan,
+                 ExpertLinear& linear) {
+  linear.form = plan.form;
+  linear.bias = map_tensor(files, bias, "bf16", {plan.out});
+  linear.bias.populate();
+  if (plan.form == ExpertLinear::Form::bf16) return load_transposed(files, weight, plan.out, plan.in, linear);
+  load_packed(files, refs, weight, plan.out, plan.in, linear);
+  if (plan.form == ExpertLinear::Form::int8) repack(linear);
+}
+
+ExpertLinear::Form form_of(const ExpertRefs& refs, const ExpertWeightRefs& weight, Activation activation) {
+  if (activation != Activation::int8) return weight.packed ? ExpertLinear::Form::mxfp4 : ExpertLinear::Form::bf16;
+  if (weight.packed) return ExpertLinear::Form::int8;
+  throw Fault("FAILED_PRECONDITION",
+              format("layer %lld, expert %lld: %s holds bf16 weights; activation int8 needs MXFP4 ones, bf16 and f32 take either",
+                     static_cast<long long>(refs.layer), static_cast<long long>(refs.expert), weight.weight.name.c_str()));
+}
+
 int64_t resident_bytes(const ExpertLinear& linear) {
-  return linear.blocks.length() + linear.scales.length() + linear.bias.length() + static_cast<int64_t>(linear.transposed.size()) * 2;
+  return linear.blocks.length() + linear.scales.length() + linear.bias.length() + static_cast<int64_t>(linear.transposed.size()) * 2 +
+         linear.repacked.bytes();
 }
 
 }  // namespace
 
-std::shared_ptr<const ExpertWeights> load_expert(FileRegistry& files, const ModelShape& shape, const ExpertRefs& refs) {
+std::shared_ptr<const ExpertWeights> load_expert(FileRegistry& files, const ModelShape& shape, Activation activation, const ExpertRefs& refs) {
   auto weights = std::make_shared<ExpertWeights>();
   weights->layer = refs.layer;
   weights->expert = refs.expert;
-  load_linear(files, refs, refs.gate_up, refs.gate_up_bias, 2 * shape.intermediate, shape.hidden, weights->gate_up);
-  load_linear(files, refs, refs.down, refs.down_bias, shape.hidden, shape.intermediate, weights->down);
+  const LinearPlan gate_up{2 * shape.intermediate, shape.hidden, form_of(refs, refs.gate_up, activation)};
+  const LinearPlan down{shape.hidden, shape.intermediate, form_of(refs, refs.down, activation)};
+  load_linear(files, refs, refs.gate_up, refs.gate_up_bias, gate_up, weights->gate_up);
+  load_linear(files, refs, refs.down, refs.down_bias, down, weights->down);
   weights->resident_bytes = resident_bytes(weights->gate_up) + resident_bytes(weights->down);
   return weights;
 }
@@ -76,7 +114,10 @@ ExpertRunner::ExpertRunner(const KernelTable& kernels, const ModelShape& shape, 
       hidden_(shape.hidden),
       intermediate_(shape.intermediate),
       swiglu_limit_(shape.swiglu_limit),
-      round_(activation == Activation::bf16) {}
+      round_(rounds_to_bf16(activation)),
+      int8_(activation == Activation::int8 ? int8_kernels(kernels.name) : nullptr),
+      inputs_(int8_),
+      activated_(int8_) {}
 
 void ExpertRunner::run(Team& team, std::vector<ExpertPair>& pairs) {
   std::stable_sort(pairs.begin(), pairs.end(), [](const ExpertPair& a, const ExpertPair& b) { return a.expert->expert < b.expert->expert; });
@@ -110,42 +151,49 @@ std::vector<ExpertRunner::Piece> ExpertRunner::cut(const std::vector<Group>& gro
   return pieces;
 }
 
-void ExpertRunner::linear(const ExpertLinear& linear, ConstRows x, Rows y, int64_t begin, int64_t end, bool round) const {
-  if (linear.packed) {
-    kernels_.linear_mxfp4(linear.mxfp4, x, y, begin, end, round);
-  } else {
-    kernels_.linear_bf16(linear.bf16, x, y, begin, end, round);
+void ExpertRunner::linear(const ExpertLinear& linear, const ActivationRows& x, const Group& group, Rows y, const Piece& piece, bool round) const {
+  switch (linear.form) {
+    case ExpertLinear::Form::int8:
+      return int8_->linear(linear.int8, x.quantised(group.first, group.count), y, piece.begin, piece.end, round);
+    case ExpertLinear::Form::mxfp4:
+      return kernels_.linear_mxfp4(linear.mxfp4, x.plain(group.first, group.count), y, piece.begin, piece.end, round);
+    case ExpertLinear::Form::bf16:
+      return kernels_.linear_bf16(linear.bf16, x.plain(group.first, group.count), y, piece.begin, piece.end, round);
   }
 }
 
 void ExpertRunner::gather(Team& team, const ExpertPair* pairs, int64_t count) {
-  float* const inputs = inputs_.need(count * hidden_);
+  inputs_.need(count, hidden_);
   const Slices slices = row_slices(count, hidden_, team.threads());
-  team.parallel(slices.count(), [&](int64_t slice, int) {
+  team.parallel(slices.count(), [&](int64_t slice, int thread) {
+    float* const scratch = int8_ == nullptr ? nullptr : thread_floats_.need(thread, hidden_);
     for (int64_t i = slices.begin(slice); i < slices.end(slice); ++i) {
+      float* const row = inputs_.place(i, 0, scratch);
       if (round_) {
-        kernels_.from_bf16(pairs[i].input, inputs + i * hidden_, hidden_);
+        kernels_.from_bf16(pairs[i].input, row, hidden_);
       } else {
-        std::memcpy(inputs + i * hidden_, pairs[i].input, static_cast<size_t>(hidden_) * 4);
+        std::memcpy(row, pairs[i].input, static_cast<size_t>(hidden_) * 4);
       }
+      inputs_.put(i, 0, row, hidden_);
     }
   });
-  activated_.need(count * intermediate_);
+  activated_.need(count, intermediate_);
 }
 
-// A piece's pre-activations stay in its thread's cache: SwiGLU follows at once, gate and up being neighbours.
+// A piece's pre-activations stay in its thread's cache: SwiGLU follows at once, gate and up being neighbours. What int8
+// quantises next is not rounded to bf16 before.
 void ExpertRunner::gate_up(Team& team, const std::vector<Group>& groups) {
   const std::vector<Piece> pieces = cut(groups, 2 * intermediate_, team.threads());
   team.parallel(static_cast<int64_t>(pieces.size()), [&](int64_t index, int thread) {
     const Piece& piece = pieces[static_cast<size_t>(index)];
     const Group& group = groups[static_cast<size_t>(piece.group)];
     const int64_t columns = piece.end - piece.begin;
-    float* const u = thread_floats_.need(thread, group.count * columns);
-    linear(group.expert->gate_up, {inputs_.data() + group.first * hidden_, group.count, hidden_}, {u - piece.begin, group.count, columns},
-           piece.begin, piece.end, false);
+    float* const u = thread_floats_.need(thread, group.count * columns + columns / 2);
+    linear(group.expert->gate_up, inputs_, group, {u - piece.begin, group.count, columns}, piece, false);
     for (int64_t i = 0; i < group.count; ++i) {
-      float* const out = activated_.data() + (group.first + i) * intermediate_ + piece.begin / 2;
-      kernels_.swiglu(u + i * columns, columns / 2, swiglu_limit_, out, round_);
+      float* const out = activated_.place(group.first + i, piece.begin / 2, u + group.count * columns);
+      kernels_.swiglu(u + i * columns, columns / 2, swiglu_limit_, out, round_ && int8_ == nullptr);
+      activated_.put(group.first + i, piece.begin / 2, out, columns / 2);
     }
   });
 }
@@ -158,8 +206,7 @@ void ExpertRunner::down(Team& team, const std::vector<Group>& groups, const Expe
     const Group& group = groups[static_cast<size_t>(piece.group)];
     const int64_t columns = piece.end - piece.begin;
     float* const y = thread_floats_.need(thread, group.count * columns);
-    linear(group.expert->down, {activated_.data() + group.first * intermediate_, group.count, intermediate_},
-           {y - piece.begin, group.count, columns}, piece.begin, piece.end, round_);
+    linear(group.expert->down, activated_, group, {y - piece.begin, group.count, columns}, piece, round_);
     for (int64_t i = 0; i < group.count; ++i) {
       uint8_t* const output = pairs[group.first + i].output + piece.begin * bytes;
       if (round_) {

@@ -6,8 +6,11 @@
 #include <vector>
 
 #include "../compute/compute.h"
+#include "../compute/int8.h"
+#include "activation-rows.h"
 #include "mapped-file.h"
 #include "model-shape.h"
+#include "packed-memory.h"
 #include "scratch.h"
 #include "thread-pool.h"
 
@@ -30,15 +33,17 @@ struct ExpertRefs {
   TensorRef down_bias;
 };
 
-// One projection in memory: packed in the mapped file, or bf16 row-major in memory of its own.
+// One projection in memory: packed in the mapped file; or, in memory of its own, repacked for int8 activations or bf16
+// row-major.
 struct ExpertLinear {
-  bool packed = false;
+  enum class Form { mxfp4, int8, bf16 };
+  Form form = Form::mxfp4;
   MappedTensor blocks, scales, bias;
+  PackedMemory repacked;
   std::vector<uint16_t> transposed;
   Mxfp4Linear mxfp4{};
+  Int8Linear int8{};
   Bf16Linear bf16{};
-
-  int64_t out() const { return packed ? mxfp4.out : bf16.out; }
 };
 
 struct ExpertWeights {
@@ -49,8 +54,9 @@ struct ExpertWeights {
   int64_t resident_bytes;
 };
 
-// Maps, checks and reads in one expert; throws Fault, among others for a NaN scale (byte 255).
-std::shared_ptr<const ExpertWeights> load_expert(FileRegistry& files, const ModelShape& shape, const ExpertRefs& refs);
+// Maps, checks and reads in one expert, and repacks it for int8 activations; throws Fault, among others for a NaN scale
+// (byte 255).
+std::shared_ptr<const ExpertWeights> load_expert(FileRegistry& files, const ModelShape& shape, Activation activation, const ExpertRefs& refs);
 
 // One result row to compute, with where it comes from and goes to.
 struct ExpertPair {
@@ -82,7 +88,8 @@ class ExpertRunner {
 
   void run_block(Team& team, const ExpertPair* pairs, int64_t count);
   std::vector<Piece> cut(const std::vector<Group>& groups, int64_t columns, int threads) const;
-  void linear(const ExpertLinear& linear, ConstRows x, Rows y, int64_t begin, int64_t end, bool round) const;
+  // A group's rows times a piece's columns; x has the rows of all groups.
+  void linear(const ExpertLinear& linear, const ActivationRows& x, const Group& group, Rows y, const Piece& piece, bool round) const;
   void gather(Team& team, const ExpertPair* pairs, int64_t count);
   void gate_up(Team& team, const std::vector<Group>& groups);
   void down(Team& team, const std::vector<Group>& groups, const ExpertPair* pairs);
@@ -92,7 +99,9 @@ class ExpertRunner {
   const int64_t intermediate_;
   const float swiglu_limit_;
   const bool round_;
-  Buffer<float> inputs_, activated_;
+  // Null unless activations are int8.
+  const Int8Kernels* const int8_;
+  ActivationRows inputs_, activated_;
   ThreadBuffers<float> thread_floats_;
 };
 

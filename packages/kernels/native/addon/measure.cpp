@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstring>
 
+#include "../compute/int8.h"
 #include "bindings.h"
 #include "linear-phase.h"
 #include "values.h"
@@ -100,14 +101,14 @@ int64_t fma_chains(const char* level, float* sink) {
 #endif
 }
 
-// One of: {kind: "read", bytes}, {kind: "fma"}, {kind: "linear", format, in, out, rows, copies}. Resolves to
-// {seconds, bytes, flops} of one run.
+// One of: {kind: "read", bytes}, {kind: "fma"}, {kind: "int8"}, {kind: "linear", format, in, out, rows, copies}. Resolves
+// to {seconds, bytes, flops} of one run.
 class Measurement : public Operation {
  public:
   using Operation::Operation;
   std::string kind;
   int64_t bytes = 0;
-  bool packed = false;
+  std::string format;
   int64_t in = 0, out = 0, rows = 0, copies = 0;
 
  protected:
@@ -116,6 +117,10 @@ class Measurement : public Operation {
       read(team);
     } else if (kind == "fma") {
       fma(team);
+    } else if (kind == "int8") {
+      int8(team);
+    } else if (format == "int8") {
+      int8_linear(team);
     } else {
       linear(team);
     }
@@ -157,8 +162,47 @@ class Measurement : public Operation {
     flops_ = static_cast<double>(flops);
   }
 
+  void int8(Team& team) {
+    constexpr int64_t kSteps = 1 << 16;
+    const Int8Kernels& kernels = *int8_kernels(host_->kernels().name);
+    std::atomic<int64_t> operations{0};
+    seconds_ = best_seconds(kLeastSeconds, [&] {
+      operations = 0;
+      team.parallel(team.threads(), [&](int64_t, int) { operations += kernels.peak(kSteps); });
+    });
+    flops_ = static_cast<double>(operations);
+  }
+
+  // As `linear`; the rows are quantised before the time is taken.
+  void int8_linear(Team& team) {
+    const Int8Kernels& kernels = *int8_kernels(host_->kernels().name);
+    const int64_t code_bytes = int8_code_bytes(in, out);
+    const int64_t scale_bytes = int8_scale_bytes(in, out);
+    const PackedMemory weights(copies * (code_bytes + scale_bytes));
+    for (int64_t i = 0; i < copies * code_bytes; ++i) weights.data()[i] = static_cast<uint8_t>(i * 37 + i / 251);
+    std::memset(weights.data() + copies * code_bytes, 122, static_cast<size_t>(copies * scale_bytes));
+    std::vector<float> x(static_cast<size_t>(in));
+    for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(static_cast<int>(i % 17) - 8) / 8.0f;
+    ActivationRows input(&kernels);
+    input.need(rows, in);
+    for (int64_t row = 0; row < rows; ++row) input.put(row, 0, x.data(), in);
+    std::vector<float> y(static_cast<size_t>(rows * out));
+    const Slices slices = column_slices(out, team.threads());
+    seconds_ = best_seconds(kLeastSeconds, [&] {
+      for (int64_t copy = 0; copy < copies; ++copy) {
+        const Int8Linear matrix{weights.data() + copy * code_bytes, weights.data() + copies * code_bytes + copy * scale_bytes, nullptr, in, out};
+        team.parallel(slices.count(), [&](int64_t slice, int) {
+          kernels.linear(matrix, input.quantised(0, rows), {y.data(), rows, out}, slices.begin(slice), slices.end(slice), false);
+        });
+      }
+    });
+    bytes_ = static_cast<double>((code_bytes + scale_bytes) * copies);
+    flops_ = 2.0 * static_cast<double>(rows * in * out * copies);
+  }
+
   // `copies` matrices, one after the other, so that weights come from memory and not from a cache.
   void linear(Team& team) {
+    const bool packed = format == "mxfp4";
     const int64_t block_bytes = packed ? in * out / 2 : in * out * 2;
     const int64_t scale_bytes = packed ? in * out / 32 : 0;
     // Sign and low mantissa bits vary, exponents stay near 1.
@@ -205,7 +249,7 @@ Napi::Value start_measurement(Napi::Env env, const std::shared_ptr<Host>& host, 
   if (operation->kind == "read") {
     operation->bytes = spec.get("bytes").integer(8, kMaxBytes);
   } else if (operation->kind == "linear") {
-    operation->packed = spec.get("format").text() == "mxfp4";
+    operation->format = spec.get("format").text();
     operation->in = spec.get("in").integer(32, 1 << 17) / 32 * 32;
     operation->out = spec.get("out").integer(1, 1 << 20);
     operation->rows = spec.get("rows").integer(1, 1 << 14);
@@ -214,8 +258,8 @@ Napi::Value start_measurement(Napi::Env env, const std::shared_ptr<Host>& host, 
     if (operation->in * operation->out * 2 * operation->copies + operation->rows * in_and_out * 4 > kMaxBytes) {
       invalid_argument(format("measurement: its matrices and rows are larger than %lld bytes", static_cast<long long>(kMaxBytes)));
     }
-  } else if (operation->kind != "fma") {
-    invalid_argument("measurement.kind: read, fma or linear was expected");
+  } else if (operation->kind != "fma" && operation->kind != "int8") {
+    invalid_argument("measurement.kind: read, fma, int8 or linear was expected");
   }
   return host->submit(env, std::move(operation));
 }

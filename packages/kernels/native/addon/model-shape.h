@@ -5,9 +5,11 @@
 
 namespace moiety {
 
-enum class Activation { f32, bf16 };
+// With int8, rows are bf16 wherever they are stored or sent; experts quantise them to multiply.
+enum class Activation { f32, bf16, int8 };
 
-inline int64_t element_bytes(Activation activation) { return activation == Activation::bf16 ? 2 : 4; }
+inline bool rounds_to_bf16(Activation activation) { return activation != Activation::f32; }
+inline int64_t element_bytes(Activation activation) { return rounds_to_bf16(activation) ? 2 : 4; }
 
 struct RopeShape {
   double theta;

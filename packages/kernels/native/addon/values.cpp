@@ -150,7 +150,8 @@ Activation read_activation(const Field& field) {
   const std::string text = field.text();
   if (text == "f32") return Activation::f32;
   if (text == "bf16") return Activation::bf16;
-  expected(field, "f32 or bf16");
+  if (text == "int8") return Activation::int8;
+  expected(field, "f32, bf16 or int8");
 }
 
 AttentionRefs read_attention_refs(const Field& refs) {

@@ -1,11 +1,23 @@
 // Chooses a level at run time, by what the CPU and its operating system support.
 #include <cstring>
 #include <initializer_list>
+#if defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
 
+#include "int8.h"
 #include "levels.h"
 
 namespace moiety {
 namespace {
+
+#if defined(__aarch64__) && defined(__linux__)
+bool has_dot() { return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0; }
+#elif defined(__aarch64__)
+// Every AArch64 processor of that system has dot products.
+bool has_dot() { return true; }
+#endif
 
 #if defined(__x86_64__)
 // __builtin_cpu_supports also asks the operating system (XGETBV) whether it saves the wide registers.
@@ -18,6 +30,8 @@ bool has_avx512() {
   return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
 }
+
+bool has_vnni() { return __builtin_cpu_supports("avx512vnni"); }
 #endif
 
 }  // namespace
@@ -39,6 +53,21 @@ const KernelTable* best_kernel_table() {
     if (const KernelTable* table = kernel_table(name)) return table;
   }
   return &scalar_table;
+}
+
+const Int8Kernels* int8_kernels(const char* name) {
+  const auto is = [&](const char* other) { return std::strcmp(name, other) == 0; };
+  if (is("scalar")) return &scalar_int8;
+#if defined(__x86_64__)
+  if (is("avx2")) return has_avx2() ? &avx2_int8 : nullptr;
+  if (is("avx512")) return has_avx512() ? (has_vnni() ? &avx512_vnni_int8 : &avx512_int8) : nullptr;
+  if (is("avx512-plain")) return has_avx512() ? &avx512_int8 : nullptr;
+#endif
+#if defined(__aarch64__)
+  if (is("neon")) return has_dot() ? &neon_dot_int8 : &neon_int8;
+  if (is("neon-plain")) return &neon_int8;
+#endif
+  return nullptr;
 }
 
 }  // namespace moiety

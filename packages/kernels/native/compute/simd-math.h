@@ -18,13 +18,7 @@
 #include <cstring>
 
 #include "compute.h"
-
-// Before a loop with constant bounds over registers: left rolled, it would keep them in memory.
-#if defined(__clang__)
-#define MOIETY_UNROLL _Pragma("unroll")
-#else
-#define MOIETY_UNROLL _Pragma("GCC unroll 16")
-#endif
+#include "unroll.h"
 
 namespace moiety {
 namespace {

@@ -8,7 +8,7 @@ export interface ClusterSettings {
   readonly expertWorkers: number;
   readonly replicas: number;
   readonly colocated: boolean;
-  readonly activation: "f32" | "bf16";
+  readonly activation: "f32" | "bf16" | "int8";
   readonly kernelLevel: string | undefined;
   readonly threads: number;
   readonly logLevel: string;

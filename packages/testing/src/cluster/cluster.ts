@@ -19,7 +19,7 @@ export interface ClusterOptions {
   /** Experts inside the attention workers: neither router nor expert workers run. */
   readonly colocated?: boolean;
   readonly replicas?: number;
-  readonly activation?: "f32" | "bf16";
+  readonly activation?: "f32" | "bf16" | "int8";
   /** Absent: the best that this CPU has. */
   readonly kernelLevel?: string;
   /** Compute threads of every worker. */

@@ -22,7 +22,7 @@ afterAll(() => rm(directory, { recursive: true }));
 
 interface Run {
   readonly checkpoint: string;
-  readonly activation: "f32" | "bf16";
+  readonly activation: "f32" | "bf16" | "int8";
   readonly chunkTokens: number;
   readonly level?: NonNullable<EvaluationOptions["level"]>;
 }
@@ -65,6 +65,8 @@ describe("evaluation against the reference model", () => {
     { checkpoint: "B", activation: "f32", chunkTokens: 512 },
     { checkpoint: "B", activation: "f32", chunkTokens: 13 },
     { checkpoint: "B", activation: "bf16", chunkTokens: 100 },
+    { checkpoint: "A", activation: "int8", chunkTokens: 64 },
+    { checkpoint: "B", activation: "int8", chunkTokens: 100 },
   ])("passes for $checkpoint in $activation, $chunkTokens tokens at a time", async (run) => {
     expect(await compare(run)).toMatch(/PASS\s*$/);
   });

@@ -93,5 +93,6 @@ void test_linear_accuracy();
 void test_attention();
 void test_rows();
 void test_exp();
+void test_int8();
 
 }  // namespace moiety::self_test
