@@ -59,3 +59,9 @@ export function only<T>(items: readonly T[] | null | undefined): T {
   if (items?.length !== 1) throw new Error(`expected one, found ${JSON.stringify(items)}`);
   return items[0] as T;
 }
+
+/** Of a JSON object that may be any, a small model may never come to the end: what is cut has at least begun as one. */
+export function expectObject(text: string, isWhole: boolean): void {
+  if (isWhole) expect(JSON.parse(text)).toBeTypeOf("object");
+  expect(text).toMatch(/^\s*\{/);
+}
