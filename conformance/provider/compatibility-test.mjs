@@ -58,12 +58,14 @@ async function fetchTest(source) {
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
   const log = join(WORK, "provider-setup.log");
-  const git = ["git", "-c", "advice.detachedHead=false", "-C", folder];
+  const git = ["git", "-C", folder];
   await mustRun([...git, "init", "--quiet"], { log });
-  await mustRun([...git, "fetch", "--quiet", "--depth", "1", source, COMMIT], { log });
-  await mustRun([...git, "checkout", "--quiet", "FETCH_HEAD"], { log });
+  await mustRun([...git, "remote", "add", "origin", source], { log });
+  await mustRun([...git, "sparse-checkout", "set", FOLDER], { log });
+  await mustRun([...git, "fetch", "--quiet", "--depth", "1", "--filter=blob:none", "origin", COMMIT], { log });
+  await mustRun([...git, "-c", "advice.detachedHead=false", "checkout", "--quiet", COMMIT], { log });
   const cwd = join(folder, FOLDER);
-  const npm = ["npm", "--no-audit", "--no-fund", "--ignore-scripts=false"];
+  const npm = ["npm", "--no-audit", "--no-fund"];
   await mustRun([...npm, "ci"], { cwd, log });
   await mustRun([...npm, "install", "--no-save", TSX], { cwd, log });
   writeFileSync(done, COMMIT);

@@ -1,6 +1,5 @@
 /** What the model did, which the SDK that the test is written with throws as an error of its own. */
-const OF_MODEL =
-  /^(Max turns|Tool .* not found|Invalid JSON|Failed to parse|Agent .* not found|Unexpected end of JSON|.* in JSON at position)/;
+const OF_MODEL = /^(Max turns|Tool .* not found|Invalid JSON|Unexpected end of JSON|.* in JSON at position|.* is not valid JSON)/;
 
 /**
  * What the test's results come to. The test itself leaves cases that ended in an error out of its figures; here they count.
