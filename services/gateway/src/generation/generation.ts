@@ -31,6 +31,7 @@ export class Generation {
   readonly #running = new Set<RequestId>();
   readonly #stop = new AbortController();
   readonly #timer: GenerationTimer;
+  #queueRoom: number | undefined;
 
   private constructor(options: GenerationOptions) {
     this.#options = options;
@@ -47,7 +48,7 @@ export class Generation {
     try {
       for (const { record } of options.plans) {
         options.signal.throwIfAborted();
-        await options.producer.submit(record);
+        generation.#queueRoom = await options.producer.submit(record);
         generation.#running.add(record.id);
       }
       options.signal.throwIfAborted();
@@ -57,6 +58,11 @@ export class Generation {
       generation.cancel();
       throw error;
     }
+  }
+
+  /** Requests for which the queue had room after this one; absent when that is not known. */
+  get queueRoom(): number | undefined {
+    return this.#queueRoom;
   }
 
   /** Reads choices that are in the queue already, and leaves them there. */

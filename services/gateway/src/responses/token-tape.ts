@@ -15,7 +15,7 @@ export class TokenTape implements Source {
     this.#source = source;
   }
 
-  submit(...args: Parameters<Source["submit"]>): Promise<void> {
+  submit(...args: Parameters<Source["submit"]>): Promise<number | undefined> {
     return this.#source.submit(...args);
   }
 
