@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { AppError, type Clock, systemClock, type TenantId } from "@moiety/core";
 import { createRequestProducer } from "@moiety/queue";
-import { addProcessRoutes, createRegistry, type Logger } from "@moiety/runtime";
+import { addProcessRoutes, createRegistry, dropSilentConnections, type Logger } from "@moiety/runtime";
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { loadApiKeys } from "./auth/api-keys.js";
 import { authenticate } from "./auth/authenticate.js";
@@ -88,6 +88,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const names = new TokenNames(model.tokenizer);
   const traffic = new Traffic();
   const app = createApp(config);
+  dropSilentConnections(app);
   const shared = { config, clock, logger, metrics, model, names, producer, workers, grammar, tenantOf };
   const context: GatewayContext = { ...shared, elapsedMs: addStopwatch(app, clock), load: () => traffic.count };
   const batches = await openBatchService(context).catch(async (error: unknown) => {
