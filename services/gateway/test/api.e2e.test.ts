@@ -196,7 +196,9 @@ describe("the room that answers state", () => {
   /** What an answered request held is let go of a moment later. */
   const idle = () =>
     expect
-      .poll(async () => [...(await small.request("/metrics")).body.matchAll(/moiety_queue_requests\{.*\} (\d+)/g)].map(([, n]) => n))
+      .poll(async () =>
+        [...(await small.request("/metrics")).body.matchAll(/moiety_queue_requests\{.*\} (\d+)/g)].map(([, n]) => n),
+      )
       .toEqual(["0", "0"]);
 
   it("is the smaller of what the gateway and the queue have left, and comes back", async () => {
