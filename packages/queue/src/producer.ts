@@ -67,11 +67,12 @@ class RedisRequestProducer implements RequestProducer {
     this.#queue.on("error", (error) => this.#onError(AppError.from(error, "UNAVAILABLE")));
   }
 
-  async submit(record: RequestRecord): Promise<void> {
+  async submit(record: RequestRecord): Promise<number | undefined> {
     checkRecord(record);
     try {
-      await this.#patiently(this.#admit(record));
+      const room = await this.#patiently(this.#admit(record));
       await this.#patiently(this.#enqueue(record));
+      return room;
     } catch (error) {
       const fault = AppError.from(error, "UNAVAILABLE");
       // The caller takes it for refused, so it must not run after all when Redis is back.
@@ -80,18 +81,19 @@ class RedisRequestProducer implements RequestProducer {
     }
   }
 
-  async resubmit(record: RequestRecord): Promise<void> {
+  async resubmit(record: RequestRecord): Promise<number | undefined> {
     try {
-      await this.submit(record);
+      return await this.submit(record);
     } catch (error) {
       if (AppError.from(error).code !== "ALREADY_EXISTS") throw error;
       const finished = await this.#patiently(this.#redis.hexists(this.#keys.record(record.id), "finish"));
       // BullMQ adds no job twice, and a job whose request is finished does nothing.
       if (finished === 0) await this.#patiently(this.#enqueue(record));
+      return undefined;
     }
   }
 
-  async #admit(record: RequestRecord): Promise<void> {
+  async #admit(record: RequestRecord): Promise<number | undefined> {
     const { bull, admitting } = this.#keys;
     const nowMs = this.#clock.nowMs();
     const jobId = jobIdOf(record.id);
@@ -116,11 +118,11 @@ class RedisRequestProducer implements RequestProducer {
       throw new AppError("ALREADY_EXISTS", `there is a request ${record.id} already`, { details: { id: record.id } });
     }
     if (answer[0] === 0) {
-      const waiting = Number(answer[1]);
-      throw new AppError("RESOURCE_EXHAUSTED", `the queue is full: ${waiting} requests of at most ${this.#maxRequests}`, {
+      throw new AppError("RESOURCE_EXHAUSTED", `the queue is full: ${answer[1]} requests of at most ${this.#maxRequests}`, {
         details: { retryAfterMs: 1_000 + Math.floor(Math.random() * 1_000), limit: this.#maxRequests },
       });
     }
+    return typeof answer[1] === "number" ? this.#maxRequests - answer[1] : undefined;
   }
 
   async #enqueue(record: RequestRecord): Promise<void> {

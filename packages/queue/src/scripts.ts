@@ -42,12 +42,12 @@ export function asBuffers(values: readonly unknown[]): (Buffer | null)[] {
 /**
  * Counts what is in BullMQ's own structures and what is on its way into them, and writes the record if there is room.
  * KEYS record, admitting, wait, prioritized, active. ARGV id, nonce, now, bound, expires at, job key's prefix, job id, field, value...
- * Returns {1, count} admitted; {0, count} full; {-1} the id is taken by another request.
+ * Returns {1, count with it} admitted; {1} it was already; {0, count} full; {-1} the id is taken by another request.
  */
 export const admitScript = new RedisScript(`
 local nonce = redis.call('HGET', KEYS[1], 'nonce')
 if nonce then
-  if nonce == ARGV[2] then return {1, 0} end
+  if nonce == ARGV[2] then return {1} end
   return {-1}
 end
 local now = tonumber(ARGV[3])
@@ -60,7 +60,7 @@ if count >= tonumber(ARGV[4]) then return {0, count} end
 redis.call('ZADD', KEYS[2], now, ARGV[7])
 redis.call('HSET', KEYS[1], 'nonce', ARGV[2], 'fence', '0', 'holder', '', 'expiresAt', ARGV[5], unpack(ARGV, 8))
 redis.call('PEXPIREAT', KEYS[1], ARGV[5])
-return {1, count}
+return {1, count + 1}
 `);
 
 /**

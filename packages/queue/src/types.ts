@@ -86,15 +86,16 @@ export interface RequestProgress {
 /** The gateway's side. */
 export interface RequestProducer {
   /**
-   * Stores the record, then queues its job.
+   * Stores the record, then queues its job. Returns how many more the bound left room for; undefined
+   * when the answer to that was lost.
    * @throws AppError RESOURCE_EXHAUSTED with details.retryAfterMs when the queue is at its bound; UNAVAILABLE when Redis cannot be reached.
    */
-  submit(record: RequestRecord): Promise<void>;
+  submit(record: RequestRecord): Promise<number | undefined>;
   /**
    * {@link submit} for a request that may be there already, from a submitter who has died, at whatever point: it is then left as it is, and
-   * queued if it was not. The log of the first submission counts.
+   * queued if it was not. The log of the first submission counts, and it takes no room.
    */
-  resubmit(record: RequestRecord): Promise<void>;
+  resubmit(record: RequestRecord): Promise<number | undefined>;
   /** Follows a log from `fromIndex`, over Redis restarts and attention workers' deaths, until its end, or until the signal aborts (then it returns). */
   follow(id: RequestId, fromIndex: number, signal: AbortSignal): AsyncIterable<LogEvent>;
   /** Does not wait. Absent: there is no such request, or it has expired. @throws AppError UNAVAILABLE when Redis cannot be reached. */

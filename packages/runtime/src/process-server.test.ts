@@ -1,3 +1,5 @@
+import { once } from "node:events";
+import { connect } from "node:net";
 import { Gauge } from "prom-client";
 import { afterEach, describe, expect, it } from "vitest";
 import { createRegistry } from "./metrics.js";
@@ -42,6 +44,17 @@ describe("the HTTP side of a process", () => {
     expect(response.headers.get("content-type")).toContain("text/plain");
     expect(text).toContain('moiety_test{service="test"} 7');
     expect(text).toContain("nodejs_eventloop_lag_seconds");
+  });
+
+  it("does not wait, when it closes, for a client that has connected and says nothing", async () => {
+    const url = await start(() => []);
+    const socket = connect(Number(new URL(url).port), "127.0.0.1");
+    await once(socket, "connect");
+    // Whoever came later is answered: the silent one has been taken in too.
+    await (await fetch(`${url}/health`)).text();
+    const hungUp = once(socket, "close");
+    await server?.close();
+    await hungUp;
   });
 
   it("says which address is taken", async () => {

@@ -1,3 +1,4 @@
+import type { Socket } from "node:net";
 import { AppError } from "@moiety/core";
 import Fastify, { type FastifyInstance } from "fastify";
 import type { Registry } from "prom-client";
@@ -38,9 +39,25 @@ async function probe(readiness: ReadinessProbe): Promise<readonly string[]> {
   }
 }
 
+/**
+ * Hangs up, when a server closes, on clients that have connected and said nothing yet. Node takes them for busy, and closing would wait
+ * for a request that may never come.
+ */
+export function dropSilentConnections(app: FastifyInstance): void {
+  const open = new Set<Socket>();
+  app.server.on("connection", (socket: Socket) => {
+    open.add(socket);
+    socket.once("close", () => open.delete(socket));
+  });
+  app.addHook("preClose", async () => {
+    for (const socket of open) if (socket.bytesRead === 0) socket.destroy();
+  });
+}
+
 /** The HTTP side of a process that has no other. */
 export async function startProcessServer(options: ProcessServerOptions): Promise<ProcessServer> {
   const app = Fastify({ bodyLimit: 1024, requestTimeout: 10_000 });
+  dropSilentConnections(app);
   addProcessRoutes(app, options);
   options.routes?.(app);
   try {

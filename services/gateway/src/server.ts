@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { AppError, type Clock, systemClock, type TenantId } from "@moiety/core";
 import { createRequestProducer } from "@moiety/queue";
-import { addProcessRoutes, createRegistry, type Logger } from "@moiety/runtime";
+import { addProcessRoutes, createRegistry, dropSilentConnections, type Logger } from "@moiety/runtime";
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { loadApiKeys } from "./auth/api-keys.js";
 import { authenticate } from "./auth/authenticate.js";
@@ -16,6 +16,7 @@ import { PROCESSING_HEADER } from "./openai/answer.js";
 import { addOpenAiRoutes, noRoute } from "./openai/endpoints.js";
 import { fromThrown, toOpenAiError } from "./openai/errors.js";
 import { TokenNames } from "./openai/logprobs.js";
+import { stateQueueRoom, stateRoom } from "./openai/rate-limit-headers.js";
 import { Workers } from "./workers.js";
 
 export interface GatewayOptions {
@@ -87,6 +88,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const names = new TokenNames(model.tokenizer);
   const traffic = new Traffic();
   const app = createApp(config);
+  dropSilentConnections(app);
   const shared = { config, clock, logger, metrics, model, names, producer, workers, grammar, tenantOf };
   const context: GatewayContext = { ...shared, elapsedMs: addStopwatch(app, clock), load: () => traffic.count };
   const batches = await openBatchService(context).catch(async (error: unknown) => {
@@ -225,6 +227,7 @@ function addTraffic(app: FastifyInstance, context: GatewayContext, traffic: Traf
       reply.header("connection", "close");
       throw new AppError("UNAVAILABLE", "this gateway is shutting down; try again");
     }
+    stateRoom(reply, config, traffic.count + 1);
     if (traffic.count >= config.MOIETY_MAX_STREAMS) {
       metrics.rejected("too-many-streams");
       throw new AppError("RESOURCE_EXHAUSTED", "this gateway serves as many requests as it can; try again", {
@@ -236,7 +239,9 @@ function addTraffic(app: FastifyInstance, context: GatewayContext, traffic: Traf
     metrics.inFlight(1);
     reply.raw.once("close", () => leave(request));
   });
-  app.addHook("onError", async (_request, _reply, error) => {
-    if (fromThrown(error).details["limit"] !== undefined) metrics.rejected("queue-full");
+  app.addHook("onError", async (_request, reply, error) => {
+    if (fromThrown(error).details["limit"] === undefined) return;
+    metrics.rejected("queue-full");
+    stateQueueRoom(reply, 0);
   });
 }

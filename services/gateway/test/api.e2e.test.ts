@@ -173,7 +173,6 @@ describe("around the API", () => {
   it("every answer says how long it took, errors too", async () => {
     for (const answer of [await complete({}), await complete({ n: 0 }), await post("/v1/embeddings", {})]) {
       expect(answer.headers.get("openai-processing-ms")).toMatch(/^\d+$/);
-      expect([...answer.headers.keys()].filter((name) => name.startsWith("x-ratelimit"))).toEqual([]);
     }
     expect((await fixture.request("/health")).headers.has("openai-processing-ms")).toBe(false);
   });
@@ -181,5 +180,63 @@ describe("around the API", () => {
   it("a wrong method is told the right one", async () => {
     const answer = await fixture.request("/tokenize", { headers: { authorization } });
     expect([answer.status, answer.headers.get("allow")]).toEqual([405, "POST"]);
+  });
+});
+
+describe("the room that answers state", () => {
+  let small: GatewayFixture;
+  beforeAll(async () => {
+    small = await GatewayFixture.start("harmony", { MOIETY_MAX_STREAMS: "5", MOIETY_MAX_REQUESTS: "4" });
+  });
+  afterAll(() => small.close());
+
+  const roomOf = ({ headers }: { headers: Headers }) =>
+    ["limit", "remaining"].map((what) => headers.get(`x-ratelimit-${what}-requests`));
+  const whole = { prompt: "p", max_tokens: 1 };
+  /** What an answered request held is let go of a moment later. */
+  const idle = () =>
+    expect
+      .poll(async () =>
+        [...(await small.request("/metrics")).body.matchAll(/moiety_queue_requests\{.*\} (\d+)/g)].map(([, n]) => n),
+      )
+      .toEqual(["0", "0"]);
+
+  it("is the smaller of what the gateway and the queue have left, and comes back", async () => {
+    small.worker.script = () => ({ tokens: [104] });
+    expect(roomOf(await small.request("/v1/models"))).toEqual(["4", "4"]);
+    expect(roomOf(await small.post("/v1/completions", whole))).toEqual(["4", "3"]);
+    await idle();
+    expect(roomOf(await small.post("/v1/responses", { input: "x" }))).toEqual(["4", "3"]);
+    await idle();
+    small.worker.script = () => ({ tokens: [104], delayMs: 300 });
+    expect(roomOf(await small.post("/v1/completions", { ...whole, n: 3 }))).toEqual(["4", "1"]);
+    const { headers } = await small.request("/v1/nothing");
+    const names = [...headers.keys()].filter((name) => name.startsWith("x-ratelimit"));
+    expect(names.sort()).toEqual(["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests"]);
+    expect(roomOf(await small.request("/health"))).toEqual([null, null]);
+  });
+
+  it("shrinks with every stream to nothing, and what is refused then is told so", async () => {
+    small.worker.script = () => ({ tokens: [104], hang: true });
+    const stop = new AbortController();
+    const init = { method: "POST", headers: { "content-type": "application/json" }, signal: stop.signal };
+    const open = (path: string, body: object) =>
+      fetch(small.url + path, { ...init, body: JSON.stringify({ ...body, stream: true }) });
+    await idle();
+    const streams = [
+      await open("/v1/completions", whole),
+      await open("/v1/chat/completions", { messages }),
+      await open("/v1/responses", { input: "x" }),
+    ];
+    expect(streams.map(roomOf)).toEqual(["3", "2", "1"].map((remaining) => ["4", remaining]));
+    const background = await small.post("/v1/responses", { input: "x", background: true });
+    expect([background.status, ...roomOf(background)]).toEqual([200, "4", "0"]);
+    const queueFull = await small.post("/v1/completions", whole);
+    expect([queueFull.status, ...roomOf(queueFull)]).toEqual([429, "4", "0"]);
+    expect((await small.post(`/v1/responses/${background.body.id}/cancel`, {})).status).toBe(200);
+    stop.abort();
+    await Promise.all(streams.map((stream) => stream.text().catch(() => undefined)));
+    await idle();
+    expect(roomOf(await small.request("/v1/models"))).toEqual(["4", "4"]);
   });
 });

@@ -9,6 +9,8 @@ export interface Script {
   /** Tokens of one append. Default 1. */
   readonly stride?: number;
   readonly delayMs?: number;
+  /** Waited for before the tokens from this index on are appended. */
+  readonly before?: (index: number) => Promise<unknown>;
   /** Never finishes. */
   readonly hang?: boolean;
   readonly promptLogprobs?: readonly LoggedToken[];
@@ -75,6 +77,7 @@ export class ScriptedWorker {
     const stride = script.stride ?? 1;
     for (let at = claim.log.length; at < tokens.length && !claim.signal.aborted; at += stride) {
       if (script.delayMs) await new Promise((resolve) => setTimeout(resolve, script.delayMs));
+      await script.before?.(at);
       if ((await claim.append(at, tokens.slice(at, at + stride))) !== "appended") return;
     }
     if (script.hang) return;

@@ -33,6 +33,7 @@ export class Generation {
   readonly #running = new Set<RequestId>();
   readonly #stop = new AbortController();
   readonly #timer: GenerationTimer;
+  #queueRoom: number | undefined;
 
   private constructor(options: GenerationOptions, isWhole: boolean) {
     this.#options = options;
@@ -53,7 +54,7 @@ export class Generation {
     try {
       for (const { record } of options.plans) {
         options.signal.throwIfAborted();
-        await options.producer.submit(record);
+        generation.#queueRoom = await options.producer.submit(record);
         generation.#running.add(record.id);
       }
       options.signal.throwIfAborted();
@@ -63,6 +64,11 @@ export class Generation {
       generation.cancel();
       throw error;
     }
+  }
+
+  /** Requests for which the queue had room after this one; absent when that is not known. */
+  get queueRoom(): number | undefined {
+    return this.#queueRoom;
   }
 
   /** Reads choices that are in the queue already, and leaves them there. Of their records the prompts are not needed. */

@@ -6,6 +6,7 @@ import type { ChoiceEnd, ChoiceEvent, ChoicePlan, WholeChoice } from "../generat
 import { Generation } from "../generation/generation.js";
 import { SseStream } from "../sse/sse-stream.js";
 import { toOpenAiError } from "./errors.js";
+import { stateQueueRoom } from "./rate-limit-headers.js";
 import { type Usage, usageOf } from "./usage.js";
 
 /** Milliseconds until the answer began, or, of one that is not a stream, was all there. */
@@ -47,6 +48,7 @@ export async function answer(options: AnswerOptions): Promise<unknown> {
   const { context, reply, plans } = options;
   const { producer, clock, logger, metrics } = context;
   const generation = await Generation.start({ producer, clock, logger, metrics, plans, signal: clientSignal(reply) });
+  stateQueueRoom(reply, generation.queueRoom);
   // The attention workers' logs know a choice by its own id: this line joins the two.
   logger.info({ requestId: reply.request.id, generationIds: plans.map(({ record }) => record.id) }, "admitted");
   if (options.stream) {

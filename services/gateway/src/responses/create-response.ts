@@ -5,6 +5,7 @@ import type { ChoicePlan } from "../generation/choice.js";
 import { planChat } from "../openai/chat-completions.js";
 import type { ChatRequest } from "../openai/chat-request.js";
 import { signatureOf } from "../openai/models.js";
+import { stateQueueRoom } from "../openai/rate-limit-headers.js";
 import { parseBody } from "../openai/request-fields.js";
 import { toChat } from "./response-chat.js";
 import { sendEvents } from "./response-events.js";
@@ -33,8 +34,8 @@ interface Prepared {
 export async function createResponse(context: ResponsesContext, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
   const prepared = await prepare(context, request);
   const { body, response } = prepared;
-  const run = body.background ? await startInBackground(context, prepared, request) : undefined;
-  if (!run) return answerInForeground(context, { ...prepared, request, reply });
+  const run = body.background ? await startInBackground(context, prepared, reply) : undefined;
+  if (!run) return answerInForeground(context, { ...prepared, reply });
   if (!body.stream) return openResponse(response.head, "queued");
   const settle = context.store.finish.bind(context.store);
   const reading = resumeRun(context.gateway, { response, settle, signal: clientSignal(reply) });
@@ -119,17 +120,18 @@ async function begin(
     readonly prepared: Prepared;
     readonly signal: AbortSignal;
     readonly detached: boolean;
-    readonly request: FastifyRequest;
+    readonly reply: FastifyReply;
   },
 ): Promise<ResponseRun> {
-  const { prepared, signal, detached, request } = options;
+  const { prepared, signal, detached, reply } = options;
   const { response, plan, body } = prepared;
   const isStored = body.store !== false;
   const settle: Settle = isStored ? store.finish.bind(store) : async (_response, end) => end;
   if (isStored) await store.create(response);
   try {
     const run = await startRun(gateway, { response, plan, settle, signal, detached });
-    gateway.logger.info({ requestId: request.id, generationIds: [response.id] }, "admitted");
+    gateway.logger.info({ requestId: reply.request.id, generationIds: [response.id] }, "admitted");
+    stateQueueRoom(reply, run.queueRoom);
     return run;
   } catch (error) {
     if (isStored) await remove(gateway, store, response);
@@ -147,24 +149,24 @@ async function remove(
   });
 }
 
-async function startInBackground(context: ResponsesContext, prepared: Prepared, request: FastifyRequest): Promise<ResponseRun> {
+async function startInBackground(context: ResponsesContext, prepared: Prepared, reply: FastifyReply): Promise<ResponseRun> {
   const stop = new AbortController();
-  const run = await begin(context, { prepared, signal: stop.signal, detached: true, request });
+  const run = await begin(context, { prepared, signal: stop.signal, detached: true, reply });
   context.keeper.keep(prepared.response, { run, stop });
   return run;
 }
 
 async function answerInForeground(
   context: ResponsesContext,
-  asked: Prepared & { readonly request: FastifyRequest; readonly reply: FastifyReply },
+  asked: Prepared & { readonly reply: FastifyReply },
 ): Promise<unknown> {
   const { gateway, keeper } = context;
-  const { response, body, reply, request } = asked;
+  const { response, body, reply } = asked;
   const isStored = body.store !== false;
   const release = isStored ? keeper.guard(response) : () => undefined;
   let run: ResponseRun | undefined;
   try {
-    run = await begin(context, { prepared: asked, signal: clientSignal(reply), detached: false, request });
+    run = await begin(context, { prepared: asked, signal: clientSignal(reply), detached: false, reply });
     if (body.stream) return await sendEvents(gateway, reply, { events: run.events() });
     const whole = await run.finish();
     if (run.failure && run.failure.code !== "CANCELLED") throw run.failure;

@@ -27,6 +27,8 @@ interface RunParts {
   readonly settle: (end: ResponseEnd) => Promise<ResponseEnd>;
   /** Aborts when the reader leaves: nothing is settled then. */
   readonly signal: AbortSignal;
+  /** As {@link Generation.queueRoom}. */
+  readonly queueRoom?: number | undefined;
 }
 
 /** What a reader of a response needs of the gateway. */
@@ -52,6 +54,10 @@ export class ResponseRun {
   /** The whole response, once it has ended. */
   get settled(): ResponseObject | undefined {
     return this.#settled;
+  }
+
+  get queueRoom(): number | undefined {
+    return this.#parts.queueRoom;
   }
 
   /** Every event, in order. @throws AppError when the reader leaves, or when the end cannot be stored. */
@@ -164,6 +170,7 @@ export async function startRun(
     output: outputOf(context, response),
     clock,
     signal,
+    queueRoom: generation.queueRoom,
     settle: (end) => settle(response, end, tape.tokens),
   });
 }

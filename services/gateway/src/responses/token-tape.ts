@@ -15,11 +15,11 @@ export class TokenTape implements Source {
     this.#source = source;
   }
 
-  submit(...args: Parameters<Source["submit"]>): Promise<void> {
+  submit(...args: Parameters<Source["submit"]>): Promise<number | undefined> {
     return this.#source.submit(...args);
   }
 
-  resubmit(...args: Parameters<Source["resubmit"]>): Promise<void> {
+  resubmit(...args: Parameters<Source["resubmit"]>): ReturnType<Source["resubmit"]> {
     return this.#source.resubmit(...args);
   }
 
