@@ -1,17 +1,25 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { Ajv2020, type ValidateFunction } from "ajv/dist/2020.js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { GatewayFixture, type JsonAnswer } from "./gateway-fixture.js";
 
 let fixture: GatewayFixture;
 let validator: Ajv2020;
+let files: string;
 beforeAll(async () => {
-  fixture = await GatewayFixture.start("harmony");
+  files = await mkdtemp(join(tmpdir(), "moiety-openapi-"));
+  fixture = await GatewayFixture.start("harmony", { MOIETY_FILES_DIR: files });
   const { body, status } = await fixture.request("/openapi.json");
   expect(status).toBe(200);
   validator = new Ajv2020({ strict: false, allErrors: true });
   validator.addSchema(body, "openapi");
 });
-afterAll(() => fixture.close());
+afterAll(async () => {
+  await fixture.close();
+  await rm(files, { recursive: true, force: true });
+});
 
 function faults(schema: string, value: unknown): ValidateFunction["errors"] {
   const validate = validator.getSchema(`openapi#/components/schemas/${schema}`);
@@ -78,6 +86,69 @@ describe("the OpenAPI document fits", () => {
       expect(chunks.length).toBeGreaterThan(1);
       for (const chunk of chunks) expect(faults("CompletionChunk", chunk)).toBeNull();
     }
+  });
+
+  it.each<[name: string, text: string, body: object]>([
+    ["an answer", FINAL, { input: "1+1?" }],
+    [
+      "an answer with all that can be asked for",
+      FINAL,
+      {
+        input: messages.map(({ role }) => ({ role, content: [{ type: "input_text", text: "1+1?" }] })),
+        instructions: "Be short.",
+        include: ["message.output_text.logprobs", "reasoning.encrypted_content"],
+        top_logprobs: 1,
+        reasoning: { effort: "high" },
+        text: { format: { type: "text" }, verbosity: "low" },
+        metadata: { a: "b" },
+        temperature: 0,
+      },
+    ],
+    ["a call", CALL, { input: "1+1?", tools: [{ type: "function", name: "add", parameters: { type: "object" } }] }],
+    ["an answer that was cut", FINAL, { input: "1+1?", max_output_tokens: 3 }],
+  ])("responses: %s", async (_, text, body) => {
+    await say(text);
+    expect(faults("ResponseRequest", body)).toBeNull();
+    const whole = await fixture.post("/v1/responses", body);
+    expectAnswer("Response", whole);
+    const path = `/v1/responses/${whole.body.id}`;
+    expectAnswer("Response", await fixture.request(path));
+    expectAnswer("InputItems", await fixture.request(`${path}/input_items`));
+    const streamed = await fetch(`${fixture.url}${path}?stream=true`);
+    const events = (await streamed.text()).split("\n").filter((line) => line.startsWith("data: "));
+    expect(events.length).toBeGreaterThan(2);
+    for (const event of events) expect(faults("ResponseEvent", JSON.parse(event.slice(6)))).toBeNull();
+    expectAnswer("Error", await fixture.request(`${path}/cancel`, { method: "POST" }), 400);
+    expectAnswer("ResponseDeleted", await fixture.request(path, { method: "DELETE" }));
+    expectAnswer("Error", await fixture.request(path), 404);
+  });
+
+  it("responses in the background", async () => {
+    await say(FINAL);
+    const begun = await fixture.post("/v1/responses", { input: "1+1?", background: true });
+    expectAnswer("Response", begun);
+    expectAnswer("Response", await fixture.request(`/v1/responses/${begun.body.id}/cancel`, { method: "POST" }));
+  });
+
+  it("files and batches", async () => {
+    const form = new FormData();
+    const line = { custom_id: "a", method: "POST", url: "/v1/completions", body: { prompt: "a", max_tokens: 2 } };
+    form.append("purpose", "batch");
+    form.append("file", new Blob([JSON.stringify(line)]), "lines.jsonl");
+    const file = await fixture.request("/v1/files", { method: "POST", body: form });
+    expectAnswer("File", file);
+    expectAnswer("Files", await fixture.request("/v1/files?limit=1"));
+    expectAnswer("File", await fixture.request(`/v1/files/${file.body.id}`));
+    const request = { input_file_id: file.body.id, endpoint: "/v1/completions", completion_window: "24h" };
+    expect(faults("BatchRequest", request)).toBeNull();
+    const batch = await fixture.post("/v1/batches", request);
+    expectAnswer("Batch", batch);
+    expectAnswer("Batches", await fixture.request("/v1/batches"));
+    expectAnswer("Batch", await fixture.request(`/v1/batches/${batch.body.id}`));
+    const other = await fixture.post("/v1/batches", { ...request, endpoint: "/v1/chat/completions" });
+    expectAnswer("Batch", await fixture.request(`/v1/batches/${other.body.id}/cancel`, { method: "POST" }));
+    expectAnswer("Error", await fixture.request("/v1/files/file-none"), 404);
+    expectAnswer("Error", await fixture.post("/v1/batches", {}), 400);
   });
 
   it("everything else", async () => {

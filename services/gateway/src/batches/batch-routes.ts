@@ -18,14 +18,14 @@ import { describeBatch } from "./describe-batch.js";
 const OUTPUT_LIFE_MS = 30 * 86_400_000;
 
 const endpoints = [...BATCH_ENDPOINTS.keys()];
-const createSchema = z.object({
+export const batchRequestSchema = z.object({
   input_file_id: z.string("expected the id of a file").min(1).max(128),
   endpoint: z.string(`expected one of ${endpoints.join(", ")}`),
   completion_window: z.string(WINDOW_EXPECTED),
   metadata: metadataSchema.optional(),
   output_expires_after: z.object(expiresAfterFields).optional(),
 });
-const listSchema = z.object(pageFields({ limit: 100, fallback: 20 }));
+export const batchListSchema = z.object(pageFields({ limit: 100, fallback: 20 }));
 
 type WithId = FastifyRequest<{ Params: { id: string } }>;
 
@@ -41,7 +41,7 @@ export function addBatchRoutes(app: FastifyInstance, context: GatewayContext, se
   };
   app.post("/v1/batches", async (request) => describeBatch(await createBatch(context, service, request)));
   app.get("/v1/batches", async (request) => {
-    const query = parseBody(listSchema, request.query);
+    const query = parseBody(batchListSchema, request.query);
     const page = await ledgers.patiently(ledgers.batches.list(context.tenantOf(request), query));
     return describePage(page, (stored) => describeBatch(readBatch(stored)));
   });
@@ -61,7 +61,7 @@ export function addBatchRoutes(app: FastifyInstance, context: GatewayContext, se
 }
 
 async function createBatch(context: GatewayContext, { ledgers, wake }: BatchService, request: FastifyRequest): Promise<Batch> {
-  const body = parseBody(createSchema, request.body);
+  const body = parseBody(batchRequestSchema, request.body);
   const { config, clock, model } = context;
   const tenant = context.tenantOf(request);
   if (!BATCH_ENDPOINTS.has(body.endpoint)) throw invalidField("endpoint", `expected one of ${endpoints.join(", ")}`);

@@ -9,7 +9,7 @@ import { parseBody } from "../openai/request-fields.js";
 import { contentName, describeFile, fileFolder } from "./stored-file.js";
 import { receiveFile } from "./upload.js";
 
-const listSchema = z.object({
+export const fileListSchema = z.object({
   ...pageFields({ limit: 10_000, fallback: 1_000 }),
   purpose: z.string().max(64).optional(),
 });
@@ -54,7 +54,7 @@ export function addFileRoutes(app: FastifyInstance, context: GatewayContext, ser
 
   app.post("/v1/files", async (request) => describeFile(await receiveFile(context, service, request)));
   app.get("/v1/files", async (request) => {
-    const { purpose, ...page } = parseBody(listSchema, request.query);
+    const { purpose, ...page } = parseBody(fileListSchema, request.query);
     const query = { ...page, nowMs: clock.nowMs(), ...(purpose === undefined ? {} : { purpose }) };
     return describePage(await ledgers.patiently(ledgers.files.list(context.tenantOf(request), query)), describeFile);
   });

@@ -23,7 +23,8 @@ export const expiresAfterFields = {
     .max(2_592_000, "expected 3600 to 2592000"),
 };
 
-const formSchema = z.object({
+/** The fields of an upload, beside `file`. */
+export const uploadSchema = z.object({
   purpose: z.enum(UPLOAD_PURPOSES, { error: `expected one of ${UPLOAD_PURPOSES.join(", ")}` }),
   expires_after: z.object(expiresAfterFields).optional(),
 });
@@ -48,7 +49,7 @@ export async function receiveFile(context: GatewayContext, service: BatchService
   try {
     const { file, fields } = await readForm(request, (stream) => store.put(contentName(id, UPLOADED), stream));
     if (file === undefined) throw new AppError("INVALID_ARGUMENT", "file: expected a file", { details: { param: "file" } });
-    const form = parseBody(formSchema, fields);
+    const form = parseBody(uploadSchema, fields);
     const createdAtMs = clock.nowMs();
     const lifeMs = form.expires_after ? form.expires_after.seconds * 1_000 : form.purpose === "batch" ? BATCH_LIFE_MS : undefined;
     const record: FileRecord = {

@@ -1,6 +1,6 @@
 import { z } from "zod";
 
-const count = z.number().int().min(0);
+export const count = z.number().int().min(0);
 const usage = z.object({
   prompt_tokens: count,
   completion_tokens: count,
@@ -34,9 +34,9 @@ const stopReason = z
 const tokenIds = z.array(count).optional().describe("with return_token_ids");
 
 const chatToken = { token: z.string(), logprob: z.number(), bytes: z.array(z.number().int().min(0).max(255)).nullable() };
-const chatLogprobs = z
-  .object({ content: z.array(z.object({ ...chatToken, top_logprobs: z.array(z.object(chatToken)) })), refusal: z.null() })
-  .nullable();
+/** One token that was drawn, and the likeliest in its place. */
+export const tokenLogprobs = z.object({ ...chatToken, top_logprobs: z.array(z.object(chatToken)) });
+const chatLogprobs = z.object({ content: z.array(tokenLogprobs), refusal: z.null() }).nullable();
 const reasoningFields = {
   reasoning: z.string().optional(),
   reasoning_content: z.string().optional().describe("the same as `reasoning`, by its other name"),

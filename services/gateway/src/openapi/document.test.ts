@@ -1,7 +1,11 @@
-import { addProcessRoutes, createRegistry } from "@moiety/runtime";
+import { systemClock } from "@moiety/core";
+import { addProcessRoutes, createRegistry, type Logger, parseConfig } from "@moiety/runtime";
 import { Validator } from "@seriousme/openapi-schema-validator";
 import Fastify from "fastify";
 import { expect, it } from "vitest";
+import type { BatchService } from "../batches/batch-service.js";
+import { addFileAndBatchRoutes } from "../batches/routes.js";
+import { gatewayConfigSchema } from "../config.js";
 import type { GatewayContext } from "../gateway-context.js";
 import { addOpenAiRoutes } from "../openai/endpoints.js";
 import { openApiDocument } from "./document.js";
@@ -18,11 +22,18 @@ async function routes(): Promise<string[]> {
   const found: string[] = [];
   const app = Fastify();
   app.addHook("onRoute", ({ method, url }) => {
-    for (const each of [method].flat()) if (each !== "HEAD") found.push(`${each} ${url.replace("models/*", "models/{model}")}`);
+    // A route of several methods says of them that they are not allowed.
+    if (Array.isArray(method) || method === "HEAD") return;
+    found.push(`${method} ${url.replace("models/*", "models/{model}").replace(":id", "{id}")}`);
   });
   addProcessRoutes(app, { registry: createRegistry({ service: "gateway", instance: "test" }), readiness: async () => [] });
-  await app.register(async (scope) => addOpenAiRoutes(scope, {} as GatewayContext));
+  const logger = { warn: () => undefined } as unknown as Logger;
+  const config = parseConfig(gatewayConfigSchema, { MOIETY_REDIS_URL: "redis://127.0.0.1:1", MOIETY_MODEL: "none" });
+  const context = { config, logger, clock: systemClock } as GatewayContext;
+  await app.register(async (scope) => addOpenAiRoutes(scope, context));
+  await app.register(async (scope) => addFileAndBatchRoutes(scope, context, {} as BatchService));
   await app.ready();
+  await app.close();
   return found;
 }
 

@@ -189,20 +189,30 @@ const item = z.unknown().transform((value, context): InputItem | ItemReference =
 
 const items = z.array(item).max(MAX_ITEMS, `expected at most ${MAX_ITEMS} items`);
 
+const inputJsonSchema = {
+  anyOf: [
+    { type: "string", maxLength: MAX_TEXT },
+    { type: "array", maxItems: MAX_ITEMS, items: { type: "object", properties: { type: { enum: Object.keys(SCHEMAS) } } } },
+  ],
+} as const;
+
 /** What `input` may be; a text is the message of a user. */
-export const inputSchema = z.unknown().transform((value, context): readonly (InputItem | ItemReference)[] => {
-  if (Array.isArray(value)) {
-    const result = items.safeParse(value);
-    if (result.success) return result.data;
-    const [issue] = result.error.issues;
-    context.addIssue({ code: "custom", path: [...(issue?.path ?? [])], message: issue?.message ?? "expected items" });
+export const inputSchema = z
+  .unknown()
+  .meta(inputJsonSchema)
+  .transform((value, context): readonly (InputItem | ItemReference)[] => {
+    if (Array.isArray(value)) {
+      const result = items.safeParse(value);
+      if (result.success) return result.data;
+      const [issue] = result.error.issues;
+      context.addIssue({ code: "custom", path: [...(issue?.path ?? [])], message: issue?.message ?? "expected items" });
+      return z.NEVER;
+    }
+    const result = text.safeParse(value);
+    if (result.success) {
+      const content = [{ type: "input_text", text: result.data } as const];
+      return [{ type: "message", role: "user", status: "completed", content }];
+    }
+    context.addIssue({ code: "custom", message: "expected a text, or an array of items" });
     return z.NEVER;
-  }
-  const result = text.safeParse(value);
-  if (result.success) {
-    const content = [{ type: "input_text", text: result.data } as const];
-    return [{ type: "message", role: "user", status: "completed", content }];
-  }
-  context.addIssue({ code: "custom", message: "expected a text, or an array of items" });
-  return z.NEVER;
-});
+  });

@@ -76,10 +76,10 @@ class MessageGatherer {
   }
 }
 
+const { n: _n, stream: _stream, stream_options: _options, return_token_ids: _ids, ...sharedFields } = generationFields;
+
 /** Fields that mean the same here as in a chat. */
-const SHARED = Object.keys(generationFields).filter(
-  (field) => !["n", "stream", "stream_options", "return_token_ids"].includes(field),
-);
+export { sharedFields };
 
 /** A function as chats spell it, under a name of its own; whatever is no function is left for the chat's schema to refuse. */
 function chatTool(tool: Readonly<Record<string, unknown>>): object {
@@ -118,7 +118,7 @@ function chatBody(raw: Readonly<Record<string, unknown>>, body: ResponseRequest,
     response_format: chatFormat(body.text?.format),
     ...(logprobs ? { logprobs, top_logprobs: body.top_logprobs } : {}),
   };
-  const shared = SHARED.map((field) => [field, raw[field]] as const);
+  const shared = Object.keys(sharedFields).map((field) => [field, raw[field]] as const);
   const all = [...shared, ...Object.entries(spelled)];
   return Object.fromEntries(all.filter(([, value]) => value !== undefined && value !== null));
 }

@@ -19,11 +19,11 @@ const wholeNumber = (max: number) =>
     .regex(/^\d{1,9}$/, "expected a whole number")
     .transform(Number)
     .refine((value) => value <= max, `expected at most ${max}`);
-const retrieveSchema = z.object({
+export const retrieveSchema = z.object({
   stream: z.enum(["true", "false"], { error: 'expected "true" or "false"' }).optional(),
   starting_after: wholeNumber(999_999_999).optional(),
 });
-const listSchema = z.object({
+export const inputItemListSchema = z.object({
   after: z.string().max(256).optional(),
   limit: wholeNumber(MAX_LIMIT)
     .refine((limit) => limit > 0, "expected at least 1")
@@ -97,7 +97,7 @@ export async function deleteResponse(context: ResponsesContext, request: Fastify
 
 /** `GET /v1/responses/{id}/input_items`: what this response was asked; what came before is its predecessors'. */
 export async function listInputItems(context: ResponsesContext, request: FastifyRequest): Promise<unknown> {
-  const { after, limit = 20, order = "desc" } = parseBody(listSchema, request.query);
+  const { after, limit = 20, order = "desc" } = parseBody(inputItemListSchema, request.query);
   const { input } = await load(context, request);
   const items = order === "asc" ? input : input.toReversed();
   const place = after === undefined ? -1 : items.findIndex((item) => item.id === after);
