@@ -37,7 +37,7 @@ describe("the official Node client", () => {
     batchFeatures,
     errorAndHeaderFeatures,
   ]) {
-    features(() => ({ client, model: subject.model, url: subject.url }));
+    features(() => ({ client, model: subject.model }));
   }
 });
 

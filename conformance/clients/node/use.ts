@@ -6,7 +6,6 @@ import { expect } from "vitest";
 export interface Use {
   readonly client: OpenAI;
   readonly model: string;
-  readonly url: string;
 }
 
 export const USER_QUESTION = "What is 17 + 25?";

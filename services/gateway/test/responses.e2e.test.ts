@@ -321,6 +321,7 @@ describe("in the background", () => {
     await expect(client.responses.cancel(done.id)).rejects.toMatchObject({ status: 400, param: "response_id" });
     const empty = { method: "POST", headers: { ...auth, "content-type": "application/json" } };
     expect((await fixture.request(`/v1/responses/${id}/cancel`, empty)).status).toBe(200);
+    expect((await fixture.request(`/v1/responses/${id}`, { ...empty, method: "DELETE" })).status).toBe(200);
   });
 
   it("a client that leaves cancels what is in the foreground, and finds it cancelled", async () => {
