@@ -100,7 +100,7 @@ describe("a cluster of processes", () => {
       additionalProperties: false,
     };
     const format = { type: "json_schema" as const, name: "sum", schema, strict: true };
-    const tool = { type: "function" as const, name: "get", strict: false, parameters: schema };
+    const tool = { type: "function" as const, name: "get", strict: true, parameters: schema };
 
     it("a schema is enforced on the answer, not on the thoughts before it, and not on the turn after it", async () => {
       const first = await client.responses.create({ input: question, text: { format }, temperature: 0 });

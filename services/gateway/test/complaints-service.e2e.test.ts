@@ -25,8 +25,13 @@ afterAll(async () => {
 });
 
 const CHAT = "/v1/chat/completions";
-const ENDPOINTS = [CHAT, "/v1/completions", "/v1/responses"];
 const messages = [{ role: "user", content: "Weather?" }];
+/** Requests that a worker that hangs never ends. */
+const REQUESTS = [
+  { path: CHAT, body: { messages } },
+  { path: "/v1/completions", body: { prompt: "p", max_tokens: 1_000 } },
+  { path: "/v1/responses", body: { input: "x", store: false } },
+];
 const BEGUN = "<|channel|>final<|message|>Sunny.";
 const FINAL = `${BEGUN}<|return|>`;
 
@@ -91,15 +96,17 @@ describe("load", () => {
     for (let round = 0; round < 8; round += 1) {
       await say(BEGUN, { hang: true });
       const stop = new AbortController();
-      const leaving = Array.from({ length: MAX_REQUESTS }, async (_, index) => {
-        const path = ENDPOINTS[index % 3] ?? CHAT;
-        const body = { messages, prompt: "p", input: "x", max_tokens: 1_000, stream: index % 2 === 0, store: false };
-        const init = { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
-        const response = await fetch(fixture.url + path, { ...init, signal: stop.signal });
-        await response.text();
-      });
+      const leaving = Array.from({ length: MAX_REQUESTS / REQUESTS.length }, (_, index) =>
+        REQUESTS.map(async ({ path, body }) => {
+          const text = JSON.stringify({ ...body, stream: index % 2 === 0 });
+          const init = { method: "POST", headers: { "content-type": "application/json" }, body: text };
+          const response = await fetch(fixture.url + path, { ...init, signal: stop.signal });
+          return [path, response.status, await response.text()];
+        }),
+      ).flat();
+      const left = Promise.allSettled(leaving);
       await until(async () => (await queued()) === MAX_REQUESTS, 10_000).finally(() => stop.abort());
-      await Promise.allSettled(leaving);
+      for (const answer of await left) expect(answer).toMatchObject({ status: "rejected" });
       await until(() => fixture.worker.claims.slice(-MAX_REQUESTS).every(({ signal }) => signal.aborted), 5_000);
       await until(async () => (await queued()) === 0, 5_000);
       await say(BEGUN, round % 2 === 0 ? fail : {});
