@@ -40,7 +40,7 @@ _LENGTH = (
 
 
 def _word(rng: random.Random, words: Words) -> str:
-    word = words.known() if rng.random() < 0.15 else words.word()
+    word = words.known() if rng.random() < 0.25 else words.word()
     return word.capitalize() if rng.random() < 0.04 else word
 
 
