@@ -68,10 +68,13 @@ describe("the model that is served by default", () => {
   it.each([
     ["What is 17 + 25?", "17 + 25 = 42"],
     ["What is 500 - 123?", "500 - 123 = 377"],
-    ["Spell banana", "b-a-n-a-n-a"],
+    ["Spell zebra", "z-e-b-r-a"],
+    ["Sort 42, 7, 19", "7, 19, 42"],
+    ["Convert 3 km to m", "3 kilometers = 3000 meters"],
+    ["Name: Alice, City: Porto, Age: 31. What is the age?", "31"],
     ["Reverse the word stream", "maerts"],
     ["What day is 3 days after Monday?", "Thursday"],
-    ["Hello!", "Hello! What can I do for you?"],
+    ["Hello", "Hello! What can I do for you?"],
   ])("answers %j", async (question, answer) => {
     expect(await ask(question)).toMatchObject({ text: answer, reason: "stop", thoughts: expect.stringMatching(/\S/) });
   });
@@ -86,6 +89,27 @@ describe("the model that is served by default", () => {
     const [low = 0, medium = 0, high = 0] = answers.map(({ thoughts }) => thoughts.length);
     expect(low).toBeLessThan(medium);
     expect(medium).toBeLessThan(high);
+  });
+
+  it("does as a system message says", async () => {
+    const { text } = await ask([
+      { role: "system", content: "Answer in upper case." },
+      { role: "user", content: "What day is 3 days after Monday?" },
+    ]);
+    expect(text).toBe("THURSDAY");
+  });
+
+  it("answers in JSON by a schema", async () => {
+    const schema = {
+      type: "object",
+      properties: { result: { type: "integer" } },
+      required: ["result"],
+      additionalProperties: false,
+    };
+    const { text } = await ask("What is 17 + 25?", {
+      response_format: { type: "json_schema", json_schema: { name: "sum", schema } },
+    });
+    expect(JSON.parse(text ?? "")).toEqual({ result: 42 });
   });
 
   it("goes on from its last answer", async () => {
