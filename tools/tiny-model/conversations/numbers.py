@@ -15,6 +15,8 @@ _WHICH = (
     "[compare|please compare] {a} and {b}. which is {word}",
     "{a} or {b}: which is {word}",
     "tell me which is {word}: {a} or {b}",
+    "[take|look at] {a} and {b}: which [one |]is {word}",
+    "i have {a} and {b}. which [one |]is {word}",
 )
 _WHICH_HELD_OUT = ("of {a} and {b}, which is {word}", "between {a} and {b}, which one is {word}")
 _IS = ("is {a} {word} than {b}", "is it true that {a} is {word} than {b}", "is {a} really {word} than {b}")
@@ -25,6 +27,9 @@ _SORT = (
     "sort {list} from {ends}",
     "[sort|order|put] these [numbers |]from {ends}: {list}",
     "what is {list} in {direction} order",
+    "[i have|these are] [the |]numbers {list}. [put|sort|order] them in {direction} order",
+    "[give me|show me|write|i want] {list} in {direction} order",
+    "[i need|show me] these [numbers |]from {ends}: {list}",
 )
 _SORT_HELD_OUT = ("here are some numbers: {list}. sort them in {direction} order", "give me {list} sorted from {ends}")
 _EXTREME = (
