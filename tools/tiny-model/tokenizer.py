@@ -42,8 +42,8 @@ FIXED_PHRASES = (
 )
 """Sentences of the harmony format: one token each, so that a prompt is short."""
 
-RAREST = 8
-"""How often a piece has to occur to be a token."""
+RAREST = 60
+"""How often a piece has to occur in the sample to be a token: often enough that a model learns its letters by heart."""
 
 SPLIT_PATTERN = "|".join(
     (

@@ -24,7 +24,7 @@ BALANCE_WEIGHT = 0.01
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    steps: int = 4600
+    steps: int = 4400
     conversations_per_step: int = 64
     seed: int = 1
     matrix_rate: float = 0.02

@@ -18,7 +18,7 @@ TASKS: dict[Task, float] = {
     numbers.comparison: 7,
     numbers.extreme: 4,
     numbers.sorting: 13,
-    spelling.spelling: 4,
+    spelling.spelling: 5,
     spelling.reversing: 11,
     spelling.counting: 7,
     spelling.measuring: 2,
@@ -26,8 +26,8 @@ TASKS: dict[Task, float] = {
     units.conversion: 7,
     copying.echo: 7,
     copying.extraction: 12,
-    talk.greeting: 2,
-    talk.identity: 2,
+    talk.greeting: 4,
+    talk.identity: 3,
     talk.declining: 6,
 }
 """Tasks that are answered without a function, and how often each is asked."""

@@ -19,6 +19,8 @@ _ADD = (
     "i have {a} {noun}s and [get|buy|find] {b} more. how many [do i have|are there] [now|in total|]",
     "there are {a} {noun}s and {b} {other}s. how many are there [in total|together|]",
     "{name} has {a} {noun}s and {other_name} has {b}. how many [do they have |]together",
+    "[tell|show|give] me [what|how much] {a} and {b} [is|make|are]",
+    "[find|i want|i need] the sum of {a} and {b}",
 )
 _ADD_HELD_OUT = ("please tell me what {a} plus {b} is", "if i add {a} and {b}, what is the total", "find {a} + {b}")
 _SUBTRACT = (
@@ -28,6 +30,8 @@ _SUBTRACT = (
     "[subtract|please subtract|can you subtract|take|take away] {b} from {a}",
     "take {b} away from {a}",
     "what do [you|we|i] get if [you|we|i] subtract {b} from {a}",
+    "what is left [if|when] [you|i] take {b} [from|away from] {a}",
+    "[find|i want|i need|tell me] {a} [minus|less|take away] {b}",
 )
 _SUBTRACT_HELD_OUT = ("please tell me what {a} minus {b} is", "if i take {b} from {a}, what is left", "find {a} - {b}")
 _TAKE_AWAY = (

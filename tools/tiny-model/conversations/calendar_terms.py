@@ -16,6 +16,8 @@ _MOVES = (
     "[tell me|] what {unit} is {n} {units} {way} {start}",
     "it is {start}. what {unit} [will it be in {n} {units}|is it in {n} {units}]",
     "if today is {start}, what {unit} is it in {n} {units}",
+    "[go|move] {n} {units} [on |]{way} {start}. [which|what] {unit} is [that|it]",
+    "find the {unit} {n} {units} {way} {start}",
 )
 _MOVES_HELD_OUT = ("starting from {start}, which {unit} is {n} {units} {way} it", "count {n} {units} {way} {start}")
 _NEXT = (

@@ -11,6 +11,8 @@ _ECHO = (
     "[repeat|echo|say|please repeat|repeat after me|say after me|can you repeat|please say]: {text}",
     '[repeat|echo|say|please repeat|write|print|say the words|repeat this] "{text}"',
     "[repeat after me|echo|say|repeat|please say] {text}",
+    '[please repeat|please write|now say|just write|just repeat|can you say] "{text}"',
+    "[write|repeat|print] this: {text}",
 )
 _ECHO_HELD_OUT = ("[say this|echo this]: {text}", '[just say|please echo] "{text}"')
 FIELDS = """name city age color country job price date status owner title size weight email phone street code team model brand room floor grade
@@ -21,6 +23,8 @@ _WHAT = (
     "[what's|tell me|give me|find|extract|which is] the {field}",
     "{field}",
     "extract the {field} [from the text|from this text|]",
+    "[i want|i want to know|show me|look up] the {field}",
+    "what [is given|is written|does the text say] [for|as] the {field}",
 )
 _WHAT_HELD_OUT = ("i need the {field}", "what does it say for {field}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import random
+import re
 from typing import Any
 
 from .calendar_terms import DAYS
@@ -29,12 +30,19 @@ class Need:
     def call(self) -> str:
         return json.dumps(self.arguments, ensure_ascii=False, separators=(",", ":"))
 
+    def purpose(self) -> str:
+        """What the function is for, in the words of its description, from the words on that the question shares with it."""
+        described = self.definition["function"].get("description", "").removesuffix(".")
+        if not described:
+            return f"{self.subject[0].upper()}{self.subject[1:]}"
+        return re.sub("^(Gets?|Returns) the ", "The ", described)
+
     def thoughts(self) -> Thoughts:
         given = ", ".join(f"{key} {value}" for key, value in self.arguments.items()) or "nothing"
         return Thoughts(
-            f"{self.name}.",
-            f"The user wants {self.subject}. I call {self.name}.",
-            f"The user wants {self.subject}. The function for this is {self.name}. It takes {given}. I call {self.name}.",
+            f"{self.purpose()}: {self.name}.",
+            f"The user wants {self.subject}. {self.purpose()}: {self.name}.",
+            f"The user wants {self.subject}. {self.purpose()}: {self.name}. It takes {given}. I call {self.name}.",
         )
 
 

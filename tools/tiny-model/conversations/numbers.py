@@ -15,6 +15,8 @@ _WHICH = (
     "[compare|please compare] {a} and {b}. which is {word}",
     "{a} or {b}: which is {word}",
     "tell me which is {word}: {a} or {b}",
+    "[take|look at] {a} and {b}: which [one |]is {word}",
+    "i have {a} and {b}. which [one |]is {word}",
 )
 _WHICH_HELD_OUT = ("of {a} and {b}, which is {word}", "between {a} and {b}, which one is {word}")
 _IS = ("is {a} {word} than {b}", "is it true that {a} is {word} than {b}", "is {a} really {word} than {b}")
@@ -25,6 +27,9 @@ _SORT = (
     "sort {list} from {ends}",
     "[sort|order|put] these [numbers |]from {ends}: {list}",
     "what is {list} in {direction} order",
+    "[i have|these are] [the |]numbers {list}. [put|sort|order] them in {direction} order",
+    "[give me|show me|write|i want] {list} in {direction} order",
+    "[i need|show me] these [numbers |]from {ends}: {list}",
 )
 _SORT_HELD_OUT = ("here are some numbers: {list}. sort them in {direction} order", "give me {list} sorted from {ends}")
 _EXTREME = (
@@ -39,35 +44,38 @@ def comparison(rng: random.Random, words: Words) -> Answer:
     if rng.random() < 0.35:
         b = min(999, max(0, a + rng.randint(-12, 12)))
     larger = rng.random() < 0.5
-    thoughts = _compare(a, b)
     if rng.random() < 0.3:
         word = rng.choice(("larger", "greater", "bigger", "more")) if larger else rng.choice(("smaller", "less"))
         asked = question(words, choose(words, _IS).format(a=a, b=b, word=word))
         true = a > b if larger else a < b
+        sign = ">" if larger else "<"
+        thoughts = _compare(a, b, f"{a}{sign}{b}: {'yes' if true else 'no'}")
         relation = "is equal to" if a == b else "is larger than" if a > b else "is smaller than"
         return Answer("comparison", asked, thoughts, f"{'Yes' if true else 'No'}, {a} {relation} {b}.", "Yes" if true else "No")
     word = rng.choice(("larger", "greater", "bigger", "the larger", "the greater")) if larger else rng.choice(("smaller", "less", "the smaller"))
     asked = question(words, choose(words, _WHICH, _WHICH_HELD_OUT).format(a=a, b=b, word=word))
+    kind = "larger" if larger else "smaller"
     if a == b:
-        return Answer("comparison", asked, thoughts, "They are equal.", "equal")
+        return Answer("comparison", asked, _compare(a, b, f"{kind}: none"), "They are equal.", "equal")
     winner, loser = (max(a, b), min(a, b)) if larger else (min(a, b), max(a, b))
-    return Answer("comparison", asked, thoughts, f"{winner} is {'larger' if larger else 'smaller'} than {loser}.", str(winner))
+    return Answer("comparison", asked, _compare(a, b, f"{kind}: {winner}"), f"{winner} is {kind} than {loser}.", str(winner))
 
 
-def _compare(a: int, b: int) -> Thoughts:
-    sign = "=" if a == b else ">" if a > b else "<"
+def _compare(a: int, b: int, outcome: str) -> Thoughts:
+    """`outcome` follows from the two in ascending order."""
     width = max(len(str(a)), len(str(b)))
     first, second = f"{a:0{width}}", f"{b:0{width}}"
+    ordered = ("=" if a == b else "<").join(sorted((first, second)))
     pairs = []
     for x, y in zip(first, second):
         pairs.append(f"{x}{'=' if x == y else '>' if x > y else '<'}{y}")
         if x != y:
             break
-    why = f"{first} {second}: {', '.join(pairs)}, so {first}{sign}{second}"
+    why = f"{first} {second}: {', '.join(pairs)}, so {ordered}, {outcome}"
     return Thoughts(
         f"{why}.",
         f"Compare the digits from the left. {why}.",
-        f"The user wants {a} and {b} compared. Compare the digits from the left, up to the first that differ. {why}. So {a}{sign}{b}.",
+        f"The user wants {a} and {b} compared. Compare the digits from the left, up to the first that differ. {why}.",
     )
 
 

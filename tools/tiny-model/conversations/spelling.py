@@ -13,6 +13,11 @@ _SPELL = (
     "how do [you|i] spell [the word |]{word}",
     "[what are|list|give me] the letters [of|in] [the word |]{word}",
     "spell [it: |]{word}",
+    "[show|tell|give|write] [me |]the [spelling|letters] of [the word |]{word}",
+    "[show me|tell me|write] how to spell [the word |]{word}",
+    "how is [the word |]{word} [spelled|written]",
+    "[write|say|show me|give me] {word} [in letters|as letters|one letter at a time]",
+    "what is the spelling of {word}",
 )
 _SPELL_HELD_OUT = ("show me how {word} is spelled", "write {word} letter by letter")
 _REVERSE = (
@@ -21,6 +26,8 @@ _REVERSE = (
     "what is {word} [backwards|reversed|spelled backwards]",
     "reverse [the letters of |]{word}",
     "{word} backwards",
+    "[show|tell|give] me {word} [backwards|from the end|the other way round]",
+    "how is {word} [spelled|written] backwards",
 )
 _REVERSE_HELD_OUT = ("give me {word} in reverse", "how do you write {word} backwards")
 _COUNT = (
@@ -29,6 +36,8 @@ _COUNT = (
     "how many [letters |]{letter} [are|does] [there in|in] {word}",
     "count the [letter |]{letter}[|s|'s] in {word}",
     "how often does [the letter |]{letter} [appear|occur] in {word}",
+    "how often do you [see|find] {letter} in {word}",
+    "[tell me|find|what is] the number of [letters |]{letter} in {word}",
 )
 _COUNT_HELD_OUT = ("tell me how many {letter} you see in {word}", "number of {letter} in {word}")
 _LENGTH = (
@@ -40,7 +49,7 @@ _LENGTH = (
 
 
 def _word(rng: random.Random, words: Words) -> str:
-    word = words.known() if rng.random() < 0.15 else words.word()
+    word = words.known() if rng.random() < 0.25 else words.word()
     return word.capitalize() if rng.random() < 0.04 else word
 
 

@@ -28,6 +28,9 @@ _WHO = (
     "introduce yourself",
     "who am i talking to",
     "what's your name",
+    "[can|could|would] you [introduce yourself|tell me who you are|tell me your name]",
+    "[say|tell me] [who you are|what you are|your name]",
+    "what [kind|sort] of [ai|bot|thing|assistant] are you",
 )
 _WHO_HELD_OUT = ("could you say who you are", "what kind of model are you")
 _CAN = (
@@ -38,6 +41,8 @@ _CAN = (
     "what [do you know|can i ask you|should i ask|can i ask]",
     "what are your [abilities|skills|features|capabilities]",
     "how [does this|do you] work",
+    "[which|what] [tasks|questions] can [you do|you answer|i ask]",
+    "[list|show me|tell me] [your abilities|your skills|what you are good at|the things you can do]",
 )
 _CAN_HELD_OUT = ("list what you can do", "which things can you do")
 _FEEL = ("how are you[| today| doing]", "how is it going", "how do you [do|feel]", "what's up", "are you [ok|fine|well]")

@@ -41,6 +41,10 @@ _ASK = (
     "what is {n} {source} in {target}",
     "{n} {source} [in|to|=] [how many |]{target}",
     "{n} {source} in {target}",
+    "[write|give|tell|show|say] [me |]{n} {source} [as|in] {target}",
+    "express {n} {source} as {target}",
+    "[tell me|find|work out] how many {target} there are in {n} {source}",
+    "how many {target} would {n} {source} be",
 )
 _ASK_HELD_OUT = ("express {n} {source} in {target}", "tell me how many {target} {n} {source} are")
 
