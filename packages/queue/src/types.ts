@@ -86,14 +86,13 @@ export interface RequestProgress {
 /** The gateway's side. */
 export interface RequestProducer {
   /**
-   * Stores the record, then queues its job. Returns how many more the bound left room for; undefined
-   * when the answer to that was lost.
+   * Stores the record, then queues its job. Returns how many more the bound left room for; undefined when the answer to that was lost.
    * @throws AppError RESOURCE_EXHAUSTED with details.retryAfterMs when the queue is at its bound; UNAVAILABLE when Redis cannot be reached.
    */
   submit(record: RequestRecord): Promise<number | undefined>;
   /**
    * {@link submit} for a request that may be there already, from a submitter who has died, at whatever point: it is then left as it is, and
-   * queued if it was not. The log of the first submission counts, and it takes no room.
+   * queued if it was not, and the room is not known. The log of the first submission counts.
    */
   resubmit(record: RequestRecord): Promise<number | undefined>;
   /** Follows a log from `fromIndex`, over Redis restarts and attention workers' deaths, until its end, or until the signal aborts (then it returns). */

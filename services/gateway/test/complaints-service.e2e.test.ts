@@ -95,6 +95,7 @@ describe("load", () => {
     const fail = { finish: { reason: "error", error: { code: "INTERNAL", message: "x" } } };
     for (let round = 0; round < 8; round += 1) {
       await say(BEGUN, { hang: true });
+      const served = fixture.worker.claims.length;
       const stop = new AbortController();
       const leaving = Array.from({ length: MAX_REQUESTS / REQUESTS.length }, (_, index) =>
         REQUESTS.map(async ({ path, body }) => {
@@ -105,9 +106,9 @@ describe("load", () => {
         }),
       ).flat();
       const left = Promise.allSettled(leaving);
-      await until(async () => (await queued()) === MAX_REQUESTS, 10_000).finally(() => stop.abort());
+      await until(() => fixture.worker.claims.length - served === MAX_REQUESTS, 10_000).finally(() => stop.abort());
       for (const answer of await left) expect(answer).toMatchObject({ status: "rejected" });
-      await until(() => fixture.worker.claims.slice(-MAX_REQUESTS).every(({ signal }) => signal.aborted), 5_000);
+      await until(() => fixture.worker.claims.slice(served).every(({ signal }) => signal.aborted), 5_000);
       await until(async () => (await queued()) === 0, 5_000);
       await say(BEGUN, round % 2 === 0 ? fail : {});
       expect((await fixture.post(CHAT, { messages, n: 0 })).status).toBe(400);
@@ -115,6 +116,5 @@ describe("load", () => {
     }
     await until(() => roomIs(MAX_REQUESTS));
     expect((await fixture.request("/load")).body).toEqual({ server_load: 0 });
-    expect(fixture.worker.claims.length).toBeGreaterThan(8 * MAX_REQUESTS);
   }, 60_000);
 });
