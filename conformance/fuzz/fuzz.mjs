@@ -1,5 +1,5 @@
 import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { preparedPython, run, WORK } from "../programs.mjs";
@@ -68,8 +68,18 @@ async function runPass({ python, subject, seed, examples, more, totals }) {
   };
   const flags = Object.entries(options).map(([name, value]) => `--${name}=${value}`);
   const key = `Authorization: Bearer ${subject.key}`;
-  const program = join(dirname(python), "schemathesis");
-  const command = [program, "run", `${subject.url}/openapi.json`, "--header", key, "--continue-on-failure", ...flags, ...more];
+  const command = [
+    python,
+    "-m",
+    "schemathesis.cli",
+    "run",
+    `${subject.url}/openapi.json`,
+    "--header",
+    key,
+    "--continue-on-failure",
+    ...flags,
+    ...more,
+  ];
   const status = await run(command, { cwd: folder, env: { SCHEMATHESIS_HOOKS: HOOKS, MOIETY_FUZZ_COUNTS: countsFile } });
   if (existsSync(countsFile)) {
     for (const [operation, code, count] of JSON.parse(readFileSync(countsFile, "utf8"))) {
