@@ -130,7 +130,7 @@ export function responseFeatures(use: () => Use): void {
         [POPULATION.name],
       ],
     ])("%s: what has to be called is", async (_name, tool_choice, names) => {
-      const call = only(callsOf(await ask({ input: "Hello", tools: TOOLS, tool_choice, parallel_tool_calls: false })));
+      const call = only(callsOf(await ask({ input: USER_QUESTION, tools: TOOLS, tool_choice, parallel_tool_calls: false })));
       expect(names).toContain(call.name);
       CITY.parse(JSON.parse(call.arguments));
     });

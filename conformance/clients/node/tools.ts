@@ -2,7 +2,7 @@ import type OpenAI from "openai";
 import { zodFunction } from "openai/helpers/zod";
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
-import { CALL_QUESTION, collect, only, POPULATION, RAINFALL, type Use } from "./use.js";
+import { CALL_QUESTION, collect, only, POPULATION, RAINFALL, USER_QUESTION, type Use } from "./use.js";
 
 type Fields = Omit<Partial<OpenAI.ChatCompletionCreateParamsNonStreaming>, "stream">;
 type Call = OpenAI.ChatCompletionMessageToolCall | undefined;
@@ -73,7 +73,7 @@ export function toolFeatures(use: () => Use): void {
     });
 
     it("required: there is a call, whatever was asked, streamed and not", async () => {
-      const messages = [{ role: "user" as const, content: "Hello" }];
+      const messages = [{ role: "user" as const, content: USER_QUESTION }];
       expect(NAMES).toContain(await calledBoth({ tool_choice: "required", messages }));
     });
 

@@ -148,8 +148,8 @@ class Tools(unittest.TestCase):
     def test_required_named_allowed_and_none(self):
         named = {"type": "function", "function": {"name": "get_population"}}
         allowed = {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [named]}}
-        hello = [{"role": "user", "content": "Hello"}]
-        self.called(tool_choice="required", messages=hello, parallel_tool_calls=False)
+        asked = [{"role": "user", "content": QUESTION}]
+        self.called(tool_choice="required", messages=asked, parallel_tool_calls=False)
         self.assertEqual(self.called(tool_choice=named)[1].function.name, "get_population")
         self.assertEqual(self.called(tool_choice=allowed)[1].function.name, "get_population")
         self.assertIsNone(answer(tool_choice="none", tools=self.tools).message.tool_calls)

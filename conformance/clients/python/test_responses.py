@@ -79,7 +79,7 @@ class Responses(unittest.TestCase):
         named = {"type": "function", "name": "get_population"}
         allowed = {"type": "allowed_tools", "mode": "required", "tools": [named]}
         for choice in ("required", named, allowed):
-            call = only(calls_of(ask(input="Hello", tools=TOOLS, tool_choice=choice)))
+            call = only(calls_of(ask(input=QUESTION, tools=TOOLS, tool_choice=choice)))
             self.assertEqual(list(json.loads(call.arguments)), ["city"])
             if choice != "required":
                 self.assertEqual(call.name, "get_population")
