@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -44,14 +44,14 @@ class _Example:
 
 
 def steps(
-    vocabulary: Vocabulary, seed: int, split: Split, size: int, first: int = 0, single_until: float = 0, parts: int = 4
+    vocabulary: Vocabulary, seed: int, split: Split, size: int, first: int = 0, single: Callable[[int], bool] = lambda _: False, parts: int = 4
 ) -> Iterator[list[Batch]]:
     """For each step from `first` on `size` conversations of its own, in `parts` batches of like lengths.
 
-    Those before the step `single_until` are single questions: shorter, and from them a model learns soon to copy and to look up.
+    Those of the steps for which `single` is true are single questions: shorter, and from them a model learns soon to copy and to look up.
     """
     for step in itertools.count(first):
-        source = conversations(f"{seed} {step}", split, vocabulary.words(), single=step < single_until)
+        source = conversations(f"{seed} {step}", split, vocabulary.words(), single=single(step))
         examples = [_Example.of(each, vocabulary) for each in itertools.islice(source, size)]
         examples = sorted((each for each in examples if len(each.tokens) <= 512), key=lambda each: len(each.tokens))
         yield [_batch(group) for group in _grouped(examples, parts)]

@@ -24,7 +24,8 @@ BALANCE_WEIGHT = 0.01
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    steps: int = 4400
+    rounds: tuple[int, ...] = (4400, 3600)
+    """Steps of each round. In each the rates rise and fall once; from the second on they rise half as high."""
     conversations_per_step: int = 64
     seed: int = 1
     matrix_rate: float = 0.02
@@ -32,16 +33,38 @@ class Plan:
     other_rate: float = 0.003
     warm_up: int = 100
     decay_from: float = 0.15
-    """Share of the steps after which the rates fall to zero, in a straight line."""
+    """Share of a round after which the rates fall to zero, in a straight line."""
     single_until: float = 0.1
-    """Share of the steps whose conversations are single questions."""
+    """Share of the first round whose conversations are single questions."""
     quantise_from: float = 0.6
-    """Share of the steps after which the experts are rounded to MXFP4 on the way forward."""
+    """Share of a round after which the experts are rounded to MXFP4 on the way forward."""
     clip: float = 1.0
 
+    @property
+    def steps(self) -> int:
+        return sum(self.rounds)
+
     def rate(self, step: int) -> float:
-        start = self.steps * self.decay_from
-        return min(1.0, (step + 1) / self.warm_up, (self.steps - step) / max(1.0, self.steps - start))
+        """Of learning, against the full rates."""
+        number, step, steps = self._place(step)
+        start = steps * self.decay_from
+        return min(1.0, (step + 1) / self.warm_up, (steps - step) / max(1.0, steps - start)) * (0.5 if number else 1.0)
+
+    def single(self, step: int) -> bool:
+        number, step, steps = self._place(step)
+        return number == 0 and step < steps * self.single_until
+
+    def quantised(self, step: int) -> bool:
+        _, step, steps = self._place(step)
+        return step >= steps * self.quantise_from
+
+    def _place(self, step: int) -> tuple[int, int, int]:
+        """The round of a step, from 0 on, the step's place in it and the round's length."""
+        for number, steps in enumerate(self.rounds):
+            if step < steps:
+                return number, step, steps
+            step -= steps
+        raise ValueError("step: expected one of a round")
 
 
 def taught_states(model: Transformer, batch: Batch) -> tuple[Tensor, Tensor, list[Routing]]:
@@ -56,7 +79,7 @@ def train(model: Transformer, vocabulary: Vocabulary, plan: Plan, out: Path) -> 
     all_optimizers = optimizers(model, plan.matrix_rate, plan.embedding_rate, plan.other_rate)
     base_rates = [[group["lr"] for group in each.param_groups] for each in all_optimizers]
     first = _resume(model, all_optimizers, out)
-    source = steps(vocabulary, plan.seed, "train", plan.conversations_per_step, first, plan.single_until * plan.steps)
+    source = steps(vocabulary, plan.seed, "train", plan.conversations_per_step, first, plan.single)
     started, tokens, losses, loads = time.monotonic(), 0, [], []
     for step in range(first, plan.steps):
         for optimizer, rates in zip(all_optimizers, base_rates):
@@ -64,7 +87,7 @@ def train(model: Transformer, vocabulary: Vocabulary, plan: Plan, out: Path) -> 
                 group["lr"] = rate * plan.rate(step)
         parts = [_to(batch, device) for batch in next(source)]
         taught = sum(int((batch.targets != IGNORED).sum()) for batch in parts)
-        rounded = Rounded(model) if step >= plan.steps * plan.quantise_from else None
+        rounded = Rounded(model) if plan.quantised(step) else None
         for batch in parts:
             logits, targets, routings = taught_states(model, batch)
             loss = F.cross_entropy(logits, targets, reduction="sum") / taught

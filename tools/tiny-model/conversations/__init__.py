@@ -15,17 +15,17 @@ from .words import Split, Words
 TASKS: dict[Task, float] = {
     arithmetic.addition: 12,
     arithmetic.subtraction: 11,
-    numbers.comparison: 7,
+    numbers.comparison: 9,
     numbers.extreme: 4,
-    numbers.sorting: 13,
+    numbers.sorting: 18,
     spelling.spelling: 5,
     spelling.reversing: 11,
     spelling.counting: 7,
     spelling.measuring: 2,
-    calendar_terms.calendar: 9,
-    units.conversion: 7,
+    calendar_terms.calendar: 10,
+    units.conversion: 10,
     copying.echo: 7,
-    copying.extraction: 12,
+    copying.extraction: 13,
     talk.greeting: 4,
     talk.identity: 3,
     talk.declining: 6,
@@ -45,16 +45,16 @@ def conversations(seed: int | str, split: Split, vocabulary: tuple[str, ...] = (
 
 def conversation(rng: random.Random, words: Words) -> Conversation:
     kind = rng.random()
-    if kind < 0.2:
+    if kind < 0.25:
         return calling(rng, words)
-    if kind < 0.28:
+    if kind < 0.35:
         return in_json(rng, words)
     task = _task(rng)
     told = instruction(rng, words) if rng.random() < 0.24 else None
     if told and told.kind == "name" and rng.random() < 0.7:
         task = talk.identity
     tools = []
-    if rng.random() < 0.06:
+    if rng.random() < 0.14:
         tools = [need(rng, words).definition for _ in range(rng.choice((1, 1, 2)))]
     return asking(rng, words, task, told, tuple(tools))
 
@@ -73,7 +73,7 @@ def asking(
     for _ in range(0 if rng.random() < 0.9 or follow_up or single else rng.choice((1, 1, 2))):
         answers.append(_task(rng)(rng, words))
     answers.append(task(rng, words))
-    follow_up = follow_up or (rng.random() < 0.18 and not single)
+    follow_up = follow_up or (rng.random() < 0.24 and not single)
     following = goes_on(answers[-1], rng, words) if follow_up else None
     if following:
         answers.append(following)

@@ -98,7 +98,7 @@ def found(asked: str, field: str, value: str) -> Answer:
     return Answer(
         "extraction",
         asked,
-        Thoughts(f"{field}.", f"{field}: {value}.", f"The user wants {field} from the text. The text says {field}: {value}. I answer with that."),
+        Thoughts(f"{field}: {value}.", f"The text says {field}: {value}.", f"The user wants {field} from the text. The text says {field}: {value}. I answer with that."),
         value,
         value,
     )

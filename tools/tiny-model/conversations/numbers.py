@@ -42,7 +42,7 @@ _EXTREME = (
 def comparison(rng: random.Random, words: Words) -> Answer:
     a, b = number(rng), number(rng)
     if rng.random() < 0.35:
-        b = min(999, max(0, a + rng.randint(-12, 12)))
+        b = a if rng.random() < 0.1 else min(999, max(0, a + rng.randint(-12, 12)))
     larger = rng.random() < 0.5
     if rng.random() < 0.3:
         word = rng.choice(("larger", "greater", "bigger", "more")) if larger else rng.choice(("smaller", "less"))
@@ -114,18 +114,17 @@ def sort(values: list[int], descending: bool, asked: str) -> Answer:
 
 
 def _selection(values: list[int], ordered: list[int], word: str) -> str:
-    """What is left and the next of it, step by step: selection sort."""
+    """What is left and the next of it, step by step: selection sort.
+
+    Letters tell equal and like numbers apart, so that the one that is taken is the one that is missing in the next step.
+    """
     width = max(len(str(value)) for value in values)
-    left, steps = list(values), []
+    left, steps = list(zip("abcdef", values)), []
     for value in ordered:
-        steps.append(f"{_aligned(left, width)}: {value:0{width}}")
-        left.remove(value)
+        taken = next(each for each in left if each[1] == value)
+        steps.append(f"{' '.join(f'{letter}{each:0{width}}' for letter, each in left)}: {value:0{width}}{taken[0]}")
+        left.remove(taken)
     return f"{word} {', '.join(steps)}"
-
-
-def _aligned(values: list[int], width: int) -> str:
-    """All with `width` digits."""
-    return " ".join(f"{value:0{width}}" for value in values)
 
 
 def extreme(rng: random.Random, words: Words) -> Answer:

@@ -41,8 +41,8 @@ def structured(rng: random.Random, words: Words) -> Structured:
     text = written(rng, fields)
     ask = choose(words, ("[extract|find|give me|get|read] the [data|fields|details|information|record]", "[fill in|use] the schema", "as json", "[extract|parse] this", "what does [it|the text] say"))
     asked = rng.choice((f"{question(words, ask)} {text}", f"{text}. {question(words, ask)}", f"{text}\n{question(words, ask)}", text))
-    listed = ", ".join(wanted)
-    thoughts = Thoughts(f"{listed}.", f"JSON with {listed}.", f"The schema wants {listed}. " + " ".join(f"{field}: {fields[field]}." for field in wanted))
+    listed, found = ", ".join(wanted), ", ".join(f"{field}: {fields[field]}" for field in wanted)
+    thoughts = Thoughts(f"{found}.", f"JSON with {found}.", f"The schema wants {listed}. The text says {found}. I answer with JSON.")
     return _made(rng, properties, asked, thoughts, values)
 
 

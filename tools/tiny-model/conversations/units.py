@@ -68,6 +68,9 @@ def convert(pair: _Pair, given: int, result: int, down: bool, asked: str) -> Ans
     sign = "*" if down else "/"
     rule = f"1 {pair.large} = {pair.factor} {pair.smalls}"
     sum_ = f"{given}{sign}{pair.factor}={result}"
+    tens, ones = given // 10 * 10, given % 10
+    if down and given > 12 and ones and pair.factor not in (10, 100, 1000):
+        sum_ = f"{tens}*{pair.factor}={tens * pair.factor}, {ones}*{pair.factor}={ones * pair.factor}, {sum_}"
     final = f"{given} {unit(given, down)} = {result} {unit(result, not down)}"
     return Answer(
         "units",
