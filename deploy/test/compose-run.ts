@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { promisify } from "node:util";
 import { freePort, ManagedProcess } from "@moiety/testing";
-import { type ComposeService, readCompose } from "./compose.js";
+import { type ComposeService, readCompose, targetOf } from "./compose.js";
 import { commandOf, instructionsFor, lastOf, pairsOf, readDockerfile } from "./dockerfile.js";
 import { REPOSITORY } from "./repository.js";
 
@@ -67,7 +67,7 @@ export class ComposeRun {
   /** Starts a service whose image has been packed. */
   async start(name: string): Promise<ComposeProcess> {
     const service = serviceOf(name);
-    const target = service.build?.target ?? "";
+    const target = targetOf(service) ?? "";
     const places = this.#layOut(name, target, service);
     const instructions = instructionsFor(dockerfile, target);
     const env: Record<string, string> = {};

@@ -3,15 +3,16 @@ import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { waitUntil } from "@moiety/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { readCompose } from "./compose.js";
+import { readCompose, targetOf } from "./compose.js";
 import { asImageUser, type ComposeProcess, ComposeRun } from "./compose-run.js";
 import { REPOSITORY, readText, VARIABLES } from "./repository.js";
 
 const PATIENCE_MS = 120_000;
 const { services, networks, volumes } = readCompose();
-const ours = Object.entries(services).flatMap(([name, { build, ...service }]) =>
-  build === undefined ? [] : [{ name, build, ...service }],
-);
+const ours = Object.entries(services).flatMap(([name, service]) => {
+  const target = targetOf(service);
+  return target === undefined ? [] : [{ name, target, ...service }];
+});
 
 describe.each(Object.entries(services))("the service %s", (name, service) => {
   it("may not change its file system, has no capability and can get none, and is not root", () => {
@@ -20,7 +21,7 @@ describe.each(Object.entries(services))("the service %s", (name, service) => {
     expect(service.cap_drop).toEqual(["ALL"]);
     expect(service.security_opt).toEqual(["no-new-privileges:true"]);
     // The images of ours have a user: dockerfile.deploy.test.ts.
-    if (service.build === undefined) expect(service.user).toMatch(/^[1-9]\d*:\d+$/);
+    if (targetOf(service) === undefined) expect(service.user).toMatch(/^[1-9]\d*:\d+$/);
   });
 
   it("is reached from outside through the loopback interface at most", () => {
@@ -37,23 +38,36 @@ describe.each(Object.entries(services))("the service %s", (name, service) => {
   });
 });
 
-describe.each(ours)("the service $name", ({ build, image, environment, stop_grace_period, volumes: mounts }) => {
-  it("is of the image of its target", () => {
-    expect(image).toBe(`moiety-${build.target}:dev`);
-    expect(existsSync(`${REPOSITORY}${build.dockerfile}`)).toBe(true);
-  });
+describe.each(ours)(
+  "the service $name",
+  ({ target, image, build, environment, pull_policy, stop_grace_period, volumes: mounts }) => {
+    it("is of an image that one service builds, of its target", () => {
+      const builds = ours.flatMap((service) => (service.image === image && service.build !== undefined ? [service.build] : []));
+      expect(builds).toEqual([{ context: "..", dockerfile: "deploy/Dockerfile", target }]);
+      if (build === undefined) expect(pull_policy).toBe("never");
+    });
 
-  it("sets only variables that the process reads", () => {
-    expect(VARIABLES[build.target]).toEqual(expect.arrayContaining(Object.keys(environment)));
-  });
+    it("sets only variables that the process reads", () => {
+      expect(VARIABLES[target]).toEqual(expect.arrayContaining(Object.keys(environment)));
+    });
 
-  it("has more time to stop than a drain takes", () => {
-    expect(Number(stop_grace_period?.replace(/s$/, ""))).toBeGreaterThan(30);
-  });
+    it("has more time to stop than a drain takes", () => {
+      expect(Number(stop_grace_period?.replace(/s$/, ""))).toBeGreaterThan(30);
+    });
 
-  it("mounts the model where it is read, and cannot write it", () => {
-    const model = mounts.find((volume) => typeof volume !== "string" && volume.target === "/models/model");
-    expect(model).toEqual(environment["MOIETY_MODEL"] === undefined ? undefined : expect.objectContaining({ read_only: true }));
+    it("mounts the model where it is read, and cannot write it", () => {
+      const model = mounts.find((volume) => typeof volume !== "string" && volume.target === "/models/model");
+      expect(model).toEqual(environment["MOIETY_MODEL"] === undefined ? undefined : expect.objectContaining({ read_only: true }));
+    });
+  },
+);
+
+describe("Redis", () => {
+  it("keeps what it acknowledged over a restart, and drops nothing when it is full", () => {
+    const settings = (services["redis"]?.command ?? []).join(" ");
+    for (const setting of ["--appendonly yes", "--appendfsync everysec", "--maxmemory-policy noeviction", "--dir /data"])
+      expect(settings).toContain(setting);
+    expect(services["redis"]?.volumes).toContain("redis-data:/data");
   });
 });
 
@@ -83,7 +97,7 @@ describe("the cluster of the compose file, as processes of this machine", () => 
   const started = new Map<string, ComposeProcess>();
 
   beforeAll(async () => {
-    await run.pack([...new Set(ours.map(({ build }) => `services/${build.target}`)), "packages/cli"]);
+    await run.pack([...new Set(ours.map(({ target }) => `services/${target}`)), "packages/cli"]);
     // Gateway first and Redis last: no order is needed.
     for (const { name } of ours) started.set(name, await run.start(name));
     await run.startRedis();

@@ -10,6 +10,7 @@ const volumeSchema = z.union([
 const serviceSchema = z.object({
   image: z.string(),
   build: z.object({ context: z.literal(".."), dockerfile: z.string(), target: z.string() }).optional(),
+  pull_policy: z.string().optional(),
   environment: z.record(z.string(), z.string()).default({}),
   command: z.array(z.string()).default([]),
   healthcheck: z.object({ test: z.array(z.string()) }),
@@ -31,7 +32,13 @@ const composeSchema = z.object({
   volumes: z.record(z.string(), z.object({})),
 });
 
+/** A service of the compose file. */
 export type ComposeService = z.output<typeof serviceSchema>;
+
+/** The target of the Dockerfile that a service is an image of; undefined: the image is of others. */
+export function targetOf({ image }: ComposeService): string | undefined {
+  return image.match(/^moiety-([\w-]+):dev$/)?.[1];
+}
 
 /** deploy/compose.yaml as it is with none of its variables set. */
 export function readCompose(): z.output<typeof composeSchema> {
