@@ -93,10 +93,11 @@ describe("what Prometheus and Grafana are given", () => {
 });
 
 describe("the cluster of the compose file, as processes of this machine", () => {
-  const run = new ComposeRun();
+  let run: ComposeRun;
   const started = new Map<string, ComposeProcess>();
 
   beforeAll(async () => {
+    run = new ComposeRun();
     await run.pack([...new Set(ours.map(({ target }) => `services/${target}`)), "packages/cli"]);
     // Gateway first and Redis last: no order is needed.
     for (const { name } of ours) started.set(name, await run.start(name));
