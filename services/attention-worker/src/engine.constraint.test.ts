@@ -74,6 +74,15 @@ describe("an engine with grammars", () => {
       constrained: fc.boolean(),
       cut: fc.double({ min: 0, max: 0.95, noNaN: true }),
     });
+    /** More pages than there are. */
+    const crowd = Array.from({ length: 8 }, (_, seed) => ({
+      length: 40,
+      maxTokens: 24,
+      temperature: 1,
+      seed,
+      constrained: seed % 2 === 0,
+      cut: 0.5,
+    }));
     let preemptions = 0;
     await fc.assert(
       fc.asyncProperty(fc.array(request, { minLength: 2, maxLength: 8 }), fc.constantFrom(0, 23), async (requests, failEvery) => {
@@ -100,7 +109,7 @@ describe("an engine with grammars", () => {
           await other.engine.stop();
         }
       }),
-      { numRuns: 12 },
+      { numRuns: 12, examples: [[crowd, 0]] },
     );
     expect(preemptions).toBeGreaterThan(0);
   }, 60_000);
