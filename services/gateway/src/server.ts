@@ -170,17 +170,23 @@ function sendError(reply: FastifyReply, error: AppError): FastifyReply {
   return reply.code(status).send(body);
 }
 
+const isFaultOfBody = (thrown: unknown) =>
+  thrown instanceof Error && "code" in thrown && String(thrown.code).startsWith("FST_ERR_CTP_");
+
 function addErrorHandling(app: FastifyInstance, logger: Logger): void {
+  const answerNoRoute = (request: FastifyRequest, reply: FastifyReply) => {
+    const { error, allow } = noRoute(request);
+    if (allow !== undefined) reply.header("allow", allow);
+    return sendError(reply, error);
+  };
   app.setErrorHandler((thrown, request, reply) => {
+    // A body is read even where nobody takes it; what is wrong with it matters less than that.
+    if (request.is404 && isFaultOfBody(thrown)) return answerNoRoute(request, reply);
     const error = fromThrown(thrown);
     if (toOpenAiError(error).status >= 500) logger.error({ err: error, requestId: request.id }, "a request failed");
     return sendError(reply, error);
   });
-  app.setNotFoundHandler((request, reply) => {
-    const { error, allow } = noRoute(request);
-    if (allow !== undefined) reply.header("allow", allow);
-    return sendError(reply, error);
-  });
+  app.setNotFoundHandler(answerNoRoute);
 }
 
 /** Times requests, and says in the answers' headers how long they took. */

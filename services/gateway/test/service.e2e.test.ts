@@ -78,6 +78,8 @@ describe("HTTP", () => {
     expect(await request("/v1/models/other")).toMatchObject(shape(404, "model_not_found"));
     for (const path of ["/v1/embeddings", "/v1/images/generations", "/v1/audio/speech"]) {
       expect(await post(path, { input: "x" })).toMatchObject(shape(400, "unsupported_endpoint"));
+      expect(await post(path, "")).toMatchObject(shape(400, "unsupported_endpoint"));
+      expect(await post(path, "{")).toMatchObject(shape(400, "unsupported_endpoint"));
     }
   });
 

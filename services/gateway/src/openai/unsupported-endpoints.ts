@@ -1,5 +1,5 @@
 const ONLY_TEXT = "gpt-oss reads and writes text";
-const STORED = "this server stores nothing yet";
+const STORED = "this server keeps responses only";
 
 /** What OpenAI's API and vLLM's have and this server has not: where, and why. The first that fits is said. */
 const UNSUPPORTED: readonly (readonly [path: RegExp, why: string])[] = [
