@@ -94,7 +94,7 @@ describe("HTTP", () => {
   it("is ready while Redis answers and a worker's beat is fresh", async () => {
     const fixture = await start("none");
     expect(await fixture.request("/health")).toMatchObject({ status: 200 });
-    expect(await fixture.request("/ready")).toMatchObject({ status: 200 });
+    await until(async () => (await fixture.request("/ready")).status === 200);
     await fixture.worker.close();
     await until(async () => (await fixture.request("/ready")).status === 503, 6_000);
     expect((await fixture.request("/ready")).body.missing).toEqual(["attention worker"]);
