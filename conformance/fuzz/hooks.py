@@ -84,7 +84,8 @@ def events_conform(ctx, response, case):
         return
     validator = chunk_schemas.get((case.method.upper(), case.path))
     data = [line.removeprefix("data:").strip() for line in response.content.decode().split("\n") if line.startswith("data:")]
-    assert data, "a stream without events"
+    # Whoever has them all gets none again.
+    assert data or "starting_after" in (case.query or {}), "a stream without events"
     for text in data:
         if text == "[DONE]":
             continue

@@ -1,6 +1,10 @@
 import { AppError, type Clock } from "@moiety/core";
 
-/** Waits for Redis for so long and no longer. @throws AppError UNAVAILABLE when it did not answer, or whatever the work threw. */
+/**
+ * Waits for Redis for so long and no longer.
+ * @throws AppError UNAVAILABLE when it did not answer or cannot take commands now, INTERNAL for a command that it finds wrong, or
+ * whatever else the work threw.
+ */
 export async function patiently<T>(
   work: Promise<T>,
   options: { readonly clock: Clock; readonly patienceMs: number },
@@ -13,9 +17,15 @@ export async function patiently<T>(
   try {
     return await Promise.race([work, timeout]);
   } catch (error) {
-    throw AppError.from(error, "UNAVAILABLE");
+    throw error instanceof Error && error.name === "ReplyError" ? asRefusal(error) : AppError.from(error, "UNAVAILABLE");
   } finally {
     timeout.catch(() => undefined);
     patience.abort();
   }
+}
+
+/** What Redis says of a command stays in the cause: it names keys and scripts. */
+function asRefusal(cause: Error): AppError {
+  const wrong = /^(ERR|WRONGTYPE) /.test(cause.message);
+  return new AppError(wrong ? "INTERNAL" : "UNAVAILABLE", "redis refuses a command", { cause });
 }

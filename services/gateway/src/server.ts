@@ -140,6 +140,9 @@ function createApp(config: GatewayConfig): FastifyInstance {
     requestTimeout: UPLOAD_TIMEOUT_MS,
     forceCloseConnections: "idle",
     routerOptions: { maxParamLength: 256 },
+    frameworkErrors: (error, request, reply) => {
+      sendError(reply.header("x-request-id", request.id), fromThrown(error));
+    },
     genReqId: (request) => {
       const given = request.headers["x-request-id"];
       return typeof given === "string" && REQUEST_ID.test(given) ? given : randomUUID();

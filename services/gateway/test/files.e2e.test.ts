@@ -51,6 +51,19 @@ describe("/v1/files", () => {
     await alice.openai.files.delete(file.id);
   });
 
+  it("keeps an empty file, and lets go of it", async () => {
+    const file = await alice.openai.files.create({ file: await toFile(Buffer.alloc(0), "empty"), purpose: "user_data" });
+    expect(file.bytes).toBe(0);
+    expect(await (await alice.openai.files.content(file.id)).text()).toBe("");
+    expect(await alice.openai.files.delete(file.id)).toMatchObject({ deleted: true });
+    expect((await failure(alice.openai.files.retrieve(file.id))).status).toBe(404);
+  });
+
+  it("says which methods a path has", async () => {
+    const { status, headers, body } = await fixture.request("/v1/files", { method: "PATCH", headers: { authorization } });
+    expect([status, headers.get("allow"), body.error.code]).toEqual([405, "GET, POST", "method_not_allowed"]);
+  });
+
   it("lets a file say when it goes, and keeps others for good", async () => {
     const upload = async (more: object) =>
       alice.openai.files.create({ file: await toFile(Buffer.from("x"), "x"), purpose: "user_data", ...more });

@@ -76,6 +76,8 @@ describe("HTTP", () => {
     expect((await request("/v1/chat/completions", { method: "DELETE" })).headers.get("allow")).toBe("POST");
     expect(await request("/v1/nothing")).toMatchObject(shape(404, "unknown_url"));
     expect(await request("/v1/models/other")).toMatchObject(shape(404, "model_not_found"));
+    expect(await request(`/v1/responses/${"x".repeat(300)}`)).toMatchObject(shape(414, "uri_too_long"));
+    expect(await request("/v1/responses/%ff")).toMatchObject(shape(400, "invalid_url"));
     for (const path of ["/v1/embeddings", "/v1/images/generations", "/v1/audio/speech"]) {
       expect(await post(path, { input: "x" })).toMatchObject(shape(400, "unsupported_endpoint"));
       expect(await post(path, "")).toMatchObject(shape(400, "unsupported_endpoint"));

@@ -42,7 +42,7 @@ return {1}
 /**
  * Hides a file, for good; its bytes can then be removed. A file that a batch uses stays.
  * KEYS file, bytes by tenant, due. ARGV id, tenant or '' for any, now, when to ask again about one in use, prefix of the tenants' lists.
- * Returns {1} hidden; {0} in use; {-1} no such file.
+ * Returns {1} hidden; {0} in use; {-1} no such file. (Of an empty file Lua's -0 would be "-0", which is no integer to Redis.)
  */
 export const hideScript = new RedisScript(`
 local state = redis.call('HMGET', KEYS[1], 'state', 'tenant', 'bytes', 'uses')
@@ -57,7 +57,7 @@ if state[1] == 'ready' then
     return {0}
   end
   redis.call('ZREM', ARGV[5] .. state[2], ARGV[1])
-  redis.call('HINCRBY', KEYS[2], state[2], -tonumber(state[3]))
+  redis.call('HINCRBY', KEYS[2], state[2], 0 - tonumber(state[3]))
 end
 redis.call('HSET', KEYS[1], 'state', 'hidden')
 redis.call('ZADD', KEYS[3], ARGV[3], ARGV[1])

@@ -10,13 +10,23 @@ import { describeForApi } from "./models.js";
 import { detokenize, tokenize } from "./tokenize.js";
 import { whyUnsupported } from "./unsupported-endpoints.js";
 
-const METHODS: readonly (readonly [path: RegExp, method: string])[] = [
+type Methods = readonly (readonly [path: RegExp, ...methods: string[]])[];
+
+const METHODS: Methods = [
   [/^\/v1\/(chat\/)?completions$/, "POST"],
   [/^\/v1\/models(\/|$)/, "GET"],
   [/^\/v1\/responses(\/resp_\w+\/cancel)?$/, "POST"],
-  [/^\/v1\/responses\/resp_\w+(\/input_items)?$/, "GET"],
+  [/^\/v1\/responses\/resp_\w+$/, "GET", "DELETE"],
+  [/^\/v1\/responses\/resp_\w+\/input_items$/, "GET"],
   [/^\/(tokenize|detokenize)$/, "POST"],
   [/^\/(health|ready|metrics|load|openapi\.json)$/, "GET"],
+];
+const FILE_METHODS: Methods = [
+  [/^\/v1\/(files|batches)$/, "GET", "POST"],
+  [/^\/v1\/files\/[^/]+$/, "GET", "DELETE"],
+  [/^\/v1\/files\/[^/]+\/content$/, "GET"],
+  [/^\/v1\/batches\/[^/]+$/, "GET"],
+  [/^\/v1\/batches\/[^/]+\/cancel$/, "POST"],
 ];
 
 /** Takes no body. */
@@ -43,13 +53,15 @@ export function addOpenAiRoutes(app: FastifyInstance, context: GatewayContext): 
   });
 }
 
-/** The error for a request that no route takes. `allow` is the method that the path wants. */
+/** The error for a request that no route takes. `allow` lists the methods that the path wants. */
 export function noRoute(request: FastifyRequest): { readonly error: AppError; readonly allow?: string } {
   const path = request.url.split("?")[0] ?? "";
-  const known = METHODS.find(([pattern]) => pattern.test(path));
-  if (known) {
+  const hasFiles = request.server.hasRoute({ method: "GET", url: "/v1/files" });
+  const [, ...methods] = [...METHODS, ...(hasFiles ? FILE_METHODS : [])].find(([pattern]) => pattern.test(path)) ?? [];
+  if (methods.length > 0) {
     const details = { httpStatus: 405, openaiCode: "method_not_allowed" };
-    return { error: new AppError("INVALID_ARGUMENT", `expected ${known[1]} for this path`, { details }), allow: known[1] };
+    const message = `expected ${methods.join(" or ")} for this path`;
+    return { error: new AppError("INVALID_ARGUMENT", message, { details }), allow: methods.join(", ") };
   }
   const reason = whyUnsupported(path);
   if (reason !== undefined) {

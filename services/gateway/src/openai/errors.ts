@@ -83,6 +83,8 @@ const FASTIFY_ERRORS: Readonly<Record<string, readonly [status: number, code: st
   FST_FILES_LIMIT: [413, "too_many_files", "expected one file"],
   FST_PARTS_LIMIT: [413, "form_too_large", "the form has more parts than this server accepts"],
   FST_FIELDS_LIMIT: [413, "form_too_large", "the form has more fields than this server accepts"],
+  FST_ERR_MAX_PARAM_LENGTH: [414, "uri_too_long", "a part of the path is longer than this server accepts"],
+  FST_ERR_BAD_URL: [400, "invalid_url", "the path is not valid: expected percent-encoded UTF-8"],
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: [400, "invalid_content_length", "the body's length is not its content-length"],
 };
 
