@@ -80,7 +80,8 @@ async function runPass({ python, subject, seed, examples, more, totals }) {
     ...flags,
     ...more,
   ];
-  const status = await run(command, { cwd: folder, env: { SCHEMATHESIS_HOOKS: HOOKS, MOIETY_FUZZ_COUNTS: countsFile } });
+  const env = { SCHEMATHESIS_HOOKS: HOOKS, MOIETY_FUZZ_COUNTS: countsFile, MOIETY_FUZZ_MODEL: subject.model };
+  const status = await run(command, { cwd: folder, env });
   if (existsSync(countsFile)) {
     for (const [operation, code, count] of JSON.parse(readFileSync(countsFile, "utf8"))) {
       const name = `${operation} ${code}`;
