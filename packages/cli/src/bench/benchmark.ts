@@ -9,7 +9,7 @@ export interface BenchmarkOptions {
   readonly level?: KernelLevel;
   /** Number formats of activations to measure with, one after the other. */
   readonly activations: readonly Activation[];
-  /** Folder of the checkpoint for `model`. Default: a slice of random weights in the data folder, made on first use. */
+  /** Folder of the checkpoint. Default for `model`: a slice of random weights in the data folder, made on first use; for `prompt`: the default model. */
   readonly checkpoint?: string;
   /** Concurrent streams of `gateway`. Default: the benchmark's own. */
   readonly streams?: number;

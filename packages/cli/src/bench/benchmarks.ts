@@ -26,6 +26,11 @@ export const BENCHMARKS: readonly Benchmark[] = [
     run: async (options) => (await import("./model/model-benchmark.js")).benchmarkModel(options),
   },
   {
+    name: "prompt",
+    summary: "a chat of 10,000 tokens rendered and tokenised, beside the tokenizer alone",
+    run: async (options) => (await import("./prompt/prompt-benchmark.js")).benchmarkPrompt(options),
+  },
+  {
     name: "gateway",
     summary: "streams relayed from a token source to HTTP clients, beside following the token log directly",
     run: async (options) => (await import("./gateway/gateway-benchmark.js")).benchmarkGateway(options),

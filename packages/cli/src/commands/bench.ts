@@ -52,7 +52,10 @@ export function benchCommand(run: (names: readonly string[], flags: BenchFlags) 
         .default(["bf16"], "bf16")
         .argParser(activations),
     )
-    .option("--checkpoint <folder>", "model: what to measure; default: four layers of 20b's shape, made on first use")
+    .option(
+      "--checkpoint <folder>",
+      "model, prompt: what to measure (default: four layers of 20b's shape, made on first use; the default model)",
+    )
     .option("--streams <count>", "gateway: concurrent streams (default: 200)", integerBetween(1, 1_000))
     .addOption(
       new Option("--data-dir <folder>", "made checkpoints, logs and Redis's data").env("MOIETY_DATA_DIR").default(".moiety"),

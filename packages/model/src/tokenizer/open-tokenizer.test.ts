@@ -31,6 +31,16 @@ describe("encode", () => {
     );
   });
 
+  it("gives of parts what it gives of each, and the tokens between them as they are", async () => {
+    const parts = ["user", 300, "", "the world <|end|>", 301, 302, "and the people"];
+    const each = parts.map(async (part) => (typeof part === "string" ? [...(await tokenizer.encode(part, USER))] : [part]));
+    expect([...(await tokenizer.encodeParts(parts))]).toEqual((await Promise.all(each)).flat());
+    expect([...(await tokenizer.encodeParts([]))]).toEqual([]);
+    await expect(tokenizer.encodeParts(["x".repeat(2_000_000), "x".repeat(200_000)])).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+    });
+  });
+
   it("merges frequent English", async () => {
     const ids = await tokenizer.encode("the world and the people", USER);
     expect(ids.length).toBeLessThanOrEqual(10);

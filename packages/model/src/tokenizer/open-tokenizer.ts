@@ -4,7 +4,7 @@ import { Tokenizer as BpeTokenizer, type Encoding } from "tokenizers";
 import { readJsonFile } from "../json/read-json-file.js";
 import { toByteLevel } from "./byte-level.js";
 import { type IncrementalDecoder, Utf8Decoder } from "./incremental-decoder.js";
-import { TextSplitter } from "./text-splitter.js";
+import { type TextPiece, TextSplitter } from "./text-splitter.js";
 import type { TokenTable } from "./token-table.js";
 import { DEFAULT_TOKENIZER_LIMITS, type EncodeOptions, type Tokenizer, type TokenizerLimits } from "./tokenizer.js";
 import { type ParsedTokenizer, parseTokenizerJson } from "./tokenizer-schema.js";
@@ -71,12 +71,27 @@ class CheckpointTokenizer implements Tokenizer {
   }
 
   async encode(text: string, { allowSpecial }: EncodeOptions): Promise<Int32Array> {
+    this.#checkCharacters(text.length);
+    return this.#encodePieces((allowSpecial ? this.#everyToken : this.#ordinaryTokens).split(text));
+  }
+
+  async encodeParts(parts: readonly (string | number)[]): Promise<Int32Array> {
+    this.#checkCharacters(parts.reduce<number>((sum, part) => sum + (typeof part === "string" ? part.length : 0), 0));
+    return this.#encodePieces(
+      parts.flatMap((part) =>
+        typeof part === "string" ? this.#ordinaryTokens.split(part) : [{ kind: "token" as const, id: part }],
+      ),
+    );
+  }
+
+  #checkCharacters(characters: number): void {
     const { maxCharacters } = this.#limits;
-    if (text.length > maxCharacters) {
-      const message = `text has ${text.length} characters, expected at most ${maxCharacters}`;
-      throw new AppError("INVALID_ARGUMENT", message, { details: { characters: text.length, maxCharacters } });
-    }
-    const pieces = (allowSpecial ? this.#everyToken : this.#ordinaryTokens).split(text);
+    if (characters <= maxCharacters) return;
+    const message = `text has ${characters} characters, expected at most ${maxCharacters}`;
+    throw new AppError("INVALID_ARGUMENT", message, { details: { characters, maxCharacters } });
+  }
+
+  async #encodePieces(pieces: readonly TextPiece[]): Promise<Int32Array> {
     const texts = pieces.flatMap((piece) => (piece.kind === "text" ? [piece.text] : []));
     const encodings = await this.#encodePlain(texts);
     const tokens = encodings.reduce((sum, encoding) => sum + encoding.getLength(), pieces.length - texts.length);

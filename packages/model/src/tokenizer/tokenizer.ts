@@ -19,6 +19,11 @@ export interface Tokenizer {
    * INVALID_ARGUMENT if the text or its tokens are more than the tokenizer's limits.
    */
   encode(text: string, options: EncodeOptions): Promise<Int32Array>;
+  /**
+   * The tokens of texts, each by itself and none of them special, with tokens between them. As {@link encode}, at once for all.
+   * The limits are those of one text, for all together.
+   */
+  encodeParts(parts: readonly (string | number)[]): Promise<Int32Array>;
   /** The text of some tokens; special tokens as they are spelled, bytes that are not UTF-8 as U+FFFD. */
   decode(ids: Iterable<number>): string;
   /** A token's exact bytes, not to be written to; empty if no token has this id. OUT_OF_RANGE if it is no id at all. */

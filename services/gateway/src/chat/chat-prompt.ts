@@ -14,7 +14,7 @@ export interface ChatPromptOptions {
 /** The tokens that a chat becomes. @throws AppError INVALID_ARGUMENT naming the field at fault. */
 export async function chatPrompt(
   body: ChatPromptFields,
-  model: ServedModel,
+  model: Pick<ServedModel, "tokenizer" | "harmony">,
   clock: Clock,
   { openAnswer = true }: ChatPromptOptions = {},
 ): Promise<Int32Array> {
@@ -38,12 +38,11 @@ async function harmonyPrompt(
     functions: functionsOf(body),
     ...(responseFormat ? { responseFormat } : {}),
   });
-  const tokens: number[] = [];
-  for (const segment of rendered(conversation, openAnswer)) {
-    if ("text" in segment) for (const token of await tokenizer.encode(segment.text, { allowSpecial: false })) tokens.push(token);
-    else tokens.push(tokenizer.specialTokens.get(segment.special) ?? 0);
-  }
-  return Int32Array.from(tokens);
+  return tokenizer.encodeParts(
+    rendered(conversation, openAnswer).map((segment) =>
+      "text" in segment ? segment.text : (tokenizer.specialTokens.get(segment.special) ?? 0),
+    ),
+  );
 }
 
 function functionsOf(body: ChatPromptFields): readonly FunctionDefinition[] {
