@@ -8,42 +8,34 @@ const MAX_TEXT = 4_194_304;
 const text = z.string().max(MAX_TEXT);
 
 const textPart = z
-  .object({ type: z.string().meta({ enum: ["text", "refusal"] }), text: text.optional(), refusal: text.optional() })
+  .object({ type: z.string().meta({ enum: ["text", "refusal"] }), text: text.nullish(), refusal: text.nullish() })
   .refine((part) => part.type === "text" || part.type === "refusal", {
     path: ["type"],
     error: 'expected "text": this model reads and writes text only',
   })
   .transform((part) => part.text ?? part.refusal ?? "");
 
-const contentSchema = z.union(
-  [
-    text,
-    z
-      .array(textPart)
-      .max(4_096)
-      .transform((parts) => parts.join("")),
-  ],
-  { error: "expected a text, or an array of text parts" },
-);
-const { $schema: _, ...contentJsonSchema } = z.toJSONSchema(contentSchema, { io: "input" });
+const textParts = z
+  .array(textPart)
+  .max(4_096)
+  .transform((parts) => parts.join(""));
 /** Parsed apart, so that a fault in a part is named by its place. */
-const content = z
-  .unknown()
-  .meta(contentJsonSchema)
-  .transform((value, context) => {
-    const result = (
-      Array.isArray(value)
-        ? z
-            .array(textPart)
-            .max(4_096)
-            .transform((parts) => parts.join(""))
-        : contentSchema
-    ).safeParse(value);
-    if (result.success) return result.data;
-    const [issue] = result.error.issues;
-    context.addIssue({ code: "custom", path: [...(issue?.path ?? [])], message: issue?.message ?? "expected a text" });
-    return z.NEVER;
-  });
+function textContent(schema: z.ZodType<string>) {
+  const { $schema: _, ...jsonSchema } = z.toJSONSchema(schema, { io: "input" });
+  return z
+    .unknown()
+    .meta(jsonSchema)
+    .transform((value, context) => {
+      const result = (Array.isArray(value) ? textParts : schema).safeParse(value);
+      if (result.success) return result.data;
+      const [issue] = result.error.issues;
+      context.addIssue({ code: "custom", path: [...(issue?.path ?? [])], message: issue?.message ?? "expected a text" });
+      return z.NEVER;
+    });
+}
+const EXPECTED = "expected a text, or an array of text parts";
+const content = textContent(z.union([text, textParts], { error: EXPECTED }));
+const contentOrNull = textContent(z.union([text, textParts, z.null().transform(() => "")], { error: `${EXPECTED}, or null` }));
 
 const name = z
   .string()
@@ -67,7 +59,7 @@ const messageSchema = z.discriminatedUnion(
     z.object({ role: z.literal("user"), content, name }),
     z.object({
       role: z.literal("assistant"),
-      content: z.union([z.null().transform(() => ""), content]).optional(),
+      content: contentOrNull.optional(),
       reasoning: text.nullish(),
       reasoning_content: text.nullish(),
       tool_calls: z.array(toolCall).max(256).nullish(),
