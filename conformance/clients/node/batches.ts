@@ -4,15 +4,15 @@ import { describe, expect, it } from "vitest";
 import { collect, faultOf, USER_QUESTION, type Use } from "./use.js";
 
 const ENDED = ["failed", "completed", "expired", "cancelled"];
-const URL = "/v1/chat/completions";
+const CHATS = "/v1/chat/completions";
 
 export function batchFeatures(use: () => Use): void {
-  const begin = async (bodies: readonly object[]) => {
-    const lines = bodies.map((body, index) => JSON.stringify({ custom_id: `r${index}`, method: "POST", url: URL, body }));
+  const begin = async (bodies: readonly object[], endpoint: OpenAI.BatchCreateParams["endpoint"] = CHATS) => {
+    const lines = bodies.map((body, index) => JSON.stringify({ custom_id: `r${index}`, method: "POST", url: endpoint, body }));
     const file = await toFile(Buffer.from(lines.join("\n")), "requests.jsonl");
     const { id } = await use().client.files.create({ file, purpose: "batch" });
     const metadata = { purpose: "conformance" };
-    return use().client.batches.create({ input_file_id: id, endpoint: URL, completion_window: "24h", metadata });
+    return use().client.batches.create({ input_file_id: id, endpoint, completion_window: "24h", metadata });
   };
   const ended = async (id: string) => {
     for (;;) {
@@ -37,7 +37,7 @@ export function batchFeatures(use: () => Use): void {
       const begun = await begin([question(), { ...question(), n: 0 }, { ...question(), n: 2 }]);
       expect(begun).toMatchObject({
         object: "batch",
-        endpoint: URL,
+        endpoint: CHATS,
         metadata: { purpose: "conformance" },
         completion_window: "24h",
       });
@@ -52,6 +52,17 @@ export function batchFeatures(use: () => Use): void {
       expect(answer.response.body.choices[0].message.content).toBe(live.choices[0]?.message.content);
       expect(await lines(batch.error_file_id)).toMatchObject([{ custom_id: "r1", response: { status_code: 400 } }]);
       await faultOf(OpenAI.ConflictError, use().client.batches.cancel(batch.id));
+    });
+
+    it("create with responses: each is what a live one is, and can be retrieved", async () => {
+      const { model } = use();
+      const asked = { model, input: USER_QUESTION, temperature: 0 };
+      const batch = await ended((await begin([asked], "/v1/responses")).id);
+      const [line] = await lines(batch.output_file_id);
+      const live = await use().client.responses.create(asked);
+      const stored = await use().client.responses.retrieve(line.response.body.id);
+      expect(stored.output_text).toBe(live.output_text);
+      expect(stored.output).toEqual(line.response.body.output);
     });
 
     it("cancel: ends as cancelled, and every line is accounted for", async () => {
@@ -74,14 +85,14 @@ export function batchFeatures(use: () => Use): void {
     it("an input at fault: the batch fails and names the line", async () => {
       const file = await toFile(Buffer.from('{"custom_id": "a"}\nnothing'), "bad.jsonl");
       const { id: input_file_id } = await use().client.files.create({ file, purpose: "batch" });
-      const begun = await use().client.batches.create({ input_file_id, endpoint: URL, completion_window: "24h" });
+      const begun = await use().client.batches.create({ input_file_id, endpoint: CHATS, completion_window: "24h" });
       const { status, errors } = await ended(begun.id);
       expect(status).toBe("failed");
       expect(errors?.data?.map(({ line }) => line)).toEqual(expect.arrayContaining([1, 2]));
     });
 
     it("create: of a file that is not there is a NotFoundError", async () => {
-      const fields = { endpoint: URL, completion_window: "24h" } as const;
+      const fields = { endpoint: CHATS, completion_window: "24h" } as const;
       const fault = await faultOf(
         OpenAI.NotFoundError,
         use().client.batches.create({ input_file_id: "file-nothing", ...fields }),

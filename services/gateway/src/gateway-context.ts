@@ -7,6 +7,7 @@ import type { GrammarChecker } from "./grammar/check-grammar.js";
 import type { GatewayMetrics } from "./metrics.js";
 import type { ServedModel } from "./model/served-model.js";
 import type { TokenNames } from "./openai/logprobs.js";
+import type { ResponseService } from "./responses/response-service.js";
 import type { Workers } from "./workers.js";
 
 /** What every route needs. */
@@ -20,6 +21,7 @@ export interface GatewayContext {
   readonly producer: RequestProducer;
   readonly workers: Workers;
   readonly grammar: GrammarChecker;
+  readonly responses: ResponseService;
   /** The tenant that a request's key belongs to. */
   readonly tenantOf: (request: FastifyRequest) => TenantId;
   /** Milliseconds since a request came in. */

@@ -17,6 +17,7 @@ import { addOpenAiRoutes, noRoute } from "./openai/endpoints.js";
 import { fromThrown, toOpenAiError } from "./openai/errors.js";
 import { TokenNames } from "./openai/logprobs.js";
 import { stateQueueRoom, stateRoom } from "./openai/rate-limit-headers.js";
+import { openResponseService } from "./responses/response-service.js";
 import { Workers } from "./workers.js";
 
 export interface GatewayOptions {
@@ -89,10 +90,12 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const traffic = new Traffic();
   const app = createApp(config);
   dropSilentConnections(app);
-  const shared = { config, clock, logger, metrics, model, names, producer, workers, grammar, tenantOf };
+  const responses = openResponseService({ config, clock, logger, metrics, model, names, producer });
+  const shared = { config, clock, logger, metrics, model, names, producer, workers, grammar, responses, tenantOf };
   const context: GatewayContext = { ...shared, elapsedMs: addStopwatch(app, clock), load: () => traffic.count };
   const batches = await openBatchService(context).catch(async (error: unknown) => {
     workers.close();
+    await responses.close();
     await producer.close();
     throw error;
   });
@@ -108,6 +111,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     workers.close();
     await batches?.stop();
     await app.close();
+    await responses.close();
     await batches?.close();
     await producer.close();
   };

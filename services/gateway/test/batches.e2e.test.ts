@@ -5,7 +5,7 @@ import { APIError } from "openai";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { until } from "../../../packages/queue/test/redis-server.js";
 import type { Gateway } from "../src/index.js";
-import { BatchClient, customIds } from "./batch-client.js";
+import { BatchClient, customIds, type ResultLine } from "./batch-client.js";
 import { GatewayFixture } from "./gateway-fixture.js";
 
 let fixture: GatewayFixture;
@@ -152,6 +152,44 @@ describe("a batch", () => {
     expect(output.map((line) => line.response.request_id)).toEqual(output.map((line) => line.response.body.id));
   });
 
+  it("runs responses, and stores each that is to be stored once it has its end", async () => {
+    const live = await client.openai.responses.create({ model: "tiny", input: "one" });
+    const bodies = [
+      { input: "two", previous_response_id: live.id },
+      { input: "three", store: false },
+      { input: "four", background: true },
+      { input: "five", stream: true },
+      { input: "six", previous_response_id: `resp_${"0".repeat(32)}` },
+    ];
+    const { id } = await client.begin(bodies, { endpoint: "/v1/responses" });
+    const ended = await client.ended(id);
+    expect(ended.request_counts).toEqual({ total: 5, completed: 2, failed: 3 });
+    const [two, three] = (await client.results(ended.output_file_id)).map(({ response }) => response);
+    expect(two).toMatchObject({ status_code: 200, request_id: two.body.id, body: { object: "response", status: "completed" } });
+    expect(two.body.output[0].content[0].text).toContain("one");
+    expect(two.body.usage.input_tokens).toBe(two.body.usage.output_tokens);
+    expect(ended.usage?.output_tokens).toBe(two.body.usage.output_tokens + three.body.usage.output_tokens);
+    const { output_text: _, ...stored } = await client.openai.responses.retrieve(two.body.id);
+    expect(stored).toEqual(two.body);
+    const notStored = await client.openai.responses.retrieve(three.body.id).catch((error: APIError) => error.status);
+    expect(notStored).toBe(404);
+    const errors = await client.results(ended.error_file_id);
+    expect(errors.map(({ response }) => response.body.error.param)).toEqual(["background", "stream", "previous_response_id"]);
+  });
+
+  it("leaves nothing of a response behind that failed, and makes it again", async () => {
+    let failures = 0;
+    const fails = { tokens: [], finish: { reason: "error" as const, error: { code: "INTERNAL", message: "secret" } } };
+    fixture.worker.script = ({ record }) => (failures++ === 0 ? fails : { tokens: [...record.promptTokens] });
+    const { id } = await client.begin([{ input: "again" }], { endpoint: "/v1/responses" });
+    const [line] = await client.results((await client.ended(id)).output_file_id);
+    const ids = fixture.worker.claims.map(({ record }) => record.id);
+    expect(new Set(ids).size).toBe(2);
+    expect(line?.response.body.id).toBe(ids[1]);
+    const first = await client.openai.responses.retrieve(ids[0] ?? "").catch((error: APIError) => error.status);
+    expect(first).toBe(404);
+  });
+
   it("fails with the faults of its input, line by line, and runs nothing", async () => {
     const line = { custom_id: "a", method: "POST", url: "/v1/completions", body: { prompt: "x" } };
     const input = await client.upload([line, "{", "", line, { ...line, custom_id: "b", url: "/v1/embeddings" }]);
@@ -240,19 +278,20 @@ describe("a batch", () => {
 
 describe("a batch of many lines, whatever happens meanwhile", () => {
   const LINES = 40;
-  const begin = async () => {
+  const begin = async (bodies: readonly object[] = prompts(LINES), endpoint = "/v1/completions") => {
     echo({ delayMs: 20 });
-    const { id } = await client.begin(prompts(LINES));
+    const { id } = await client.begin(bodies, { endpoint });
     await client.until(id, ({ request_counts }) => (request_counts?.completed ?? 0) >= 5);
     return id;
   };
-  const expectAll = async (id: string) => {
+  const expectAll = async (id: string, read: (line: ResultLine) => unknown = textOf) => {
     const ended = await client.ended(id, 30_000);
     expect(ended).toMatchObject({ status: "completed", error_file_id: null });
     expect(ended.request_counts).toEqual({ total: LINES, completed: LINES, failed: 0 });
     const output = await client.results(ended.output_file_id);
     expect(output.map((line) => line.custom_id)).toEqual(customIds(LINES));
-    expect(output.map(textOf)).toEqual(prompts(LINES).map(({ prompt }) => prompt));
+    expect(output.map(read)).toEqual(prompts(LINES).map(({ prompt }) => prompt));
+    return output;
   };
 
   it("has a result of every line, once, when Redis is killed and comes back", async () => {
@@ -260,6 +299,18 @@ describe("a batch of many lines, whatever happens meanwhile", () => {
     await fixture.redis.kill();
     await fixture.redis.restart();
     await expectAll(id);
+  }, 60_000);
+
+  it("has a response of every line, once, and stores them, when Redis is killed and comes back", async () => {
+    const inputs = prompts(LINES).map(({ prompt }) => ({ input: prompt, max_output_tokens: 64 }));
+    const id = await begin(inputs, "/v1/responses");
+    await fixture.redis.kill();
+    await fixture.redis.restart();
+    const output = await expectAll(id, ({ response }) => /line \d+/.exec(response.body.output[0].content[0].text)?.[0]);
+    const ids = output.map(({ response }) => response.body.id);
+    expect(new Set(ids).size).toBe(LINES);
+    const stored = await Promise.all(ids.map((response) => client.openai.responses.retrieve(response)));
+    expect(stored.map(({ output: items }) => items)).toEqual(output.map(({ response }) => response.body.output));
   }, 60_000);
 
   it("goes on in another gateway when its own shuts down, and no line is computed twice", async () => {

@@ -3,10 +3,9 @@ import { type Clock, parseRequestId, type RequestId, type TenantId } from "@moie
 import type { BatchId } from "@moiety/queue";
 import type { GatewayContext } from "../gateway-context.js";
 import type { ChoicePlan } from "../generation/choice.js";
-import type { PreparedAnswer } from "../openai/answer.js";
 import { checkBodyShape } from "../openai/body-limits.js";
 import { invalidField } from "../openai/errors.js";
-import type { BatchEndpoint } from "./batch-endpoints.js";
+import type { BatchEndpoint, PreparedLine } from "./batch-endpoints.js";
 import type { InputLine } from "./input-line.js";
 
 /** Added to the priority of every line: any live request goes first. */
@@ -31,7 +30,8 @@ export function lineId(batch: BatchId, line: number): string {
 
 /** Of the n-th request that a line makes; all but the first come after a failure. */
 export function requestIdOf(batch: Pick<LineBatch, "id" | "endpoint">, line: number, attempt: number): RequestId {
-  return parseRequestId(`${batch.endpoint.idPrefix}-${digest(batch.id, line, attempt).toString("hex").slice(0, 24)}`);
+  const { prefix, digits } = batch.endpoint.id;
+  return parseRequestId(`${prefix}${digest(batch.id, line, attempt).toString("hex").slice(0, digits)}`);
 }
 
 /** For a line that brings none: drawn from the line itself, so that whoever runs it draws the same tokens. At most 2^48. */
@@ -55,7 +55,7 @@ export async function prepareLine(
   batch: LineBatch,
   { line, body }: Pick<InputLine, "line" | "body">,
   attempt: number,
-): Promise<PreparedAnswer> {
+): Promise<PreparedLine> {
   checkBodyShape(body);
   if (body["stream"] === true) throw invalidField("stream", "expected false: a batch has nobody to stream to");
   const seeded = (body["seed"] ?? undefined) === undefined ? { ...body, seed: seedOf(batch.id, line) } : body;

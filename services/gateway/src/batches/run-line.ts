@@ -1,8 +1,8 @@
 import { AppError } from "@moiety/core";
 import type { LineResult } from "@moiety/queue";
 import type { GatewayContext } from "../gateway-context.js";
-import { Generation, type GenerationOptions } from "../generation/generation.js";
-import { answerWhole, type PreparedAnswer } from "../openai/answer.js";
+import type { GenerationOptions } from "../generation/generation.js";
+import type { PreparedLine } from "./batch-endpoints.js";
 import type { InputLine } from "./input-line.js";
 import { type LineBatch, prepareLine, requestIdOf } from "./line-request.js";
 import { completedLine, failedLine } from "./line-result.js";
@@ -42,7 +42,7 @@ export async function runLine(
   for (let attempt = 0; !over.aborted; attempt++) {
     const requestId = requestIdOf(batch, line.line, attempt);
     const failed = (error: AppError) => failedLine(batch.id, line, { requestId, error });
-    let prepared: PreparedAnswer;
+    let prepared: PreparedLine;
     try {
       prepared = await prepareLine(context, batch, line, attempt);
     } catch (error) {
@@ -64,15 +64,13 @@ export async function runLine(
 /** Repeating it would change nothing; or it was given up after it had cost worker after worker. */
 const isRefusal = ({ code }: AppError): boolean => code === "INVALID_ARGUMENT" || code === "OUT_OF_RANGE" || code === "ABORTED";
 
-async function generate(context: GatewayContext, prepared: PreparedAnswer, { stop, leave }: LineSignals): Promise<object> {
+async function generate(context: GatewayContext, prepared: PreparedLine, { stop, leave }: LineSignals): Promise<object> {
   const { clock, logger, metrics, producer: queue } = context;
-  const { plans } = prepared;
   const producer: GenerationOptions["producer"] = {
     submit: (record) => queue.resubmit(record),
     resubmit: (record) => queue.resubmit(record),
     follow: (id, fromIndex, signal) => queue.follow(id, fromIndex, signal),
     cancel: (id) => queue.cancel(id),
   };
-  const generation = await Generation.start({ producer, clock, logger, metrics, plans, signal: stop, leave, timed: false });
-  return answerWhole(prepared, generation);
+  return prepared.run({ producer, clock, logger, metrics, plans: prepared.plans, signal: stop, leave, timed: false });
 }

@@ -11,49 +11,44 @@ import { toChat } from "./response-chat.js";
 import { sendEvents } from "./response-events.js";
 import { historyOf, resolveInput } from "./response-history.js";
 import { newResponseId, type ResponseId } from "./response-ids.js";
-import type { ResponseKeeper } from "./response-keeper.js";
 import { openResponse, type ResponseHead } from "./response-object.js";
 import { type ResponseRequest, responseRequestSchema } from "./response-request.js";
-import { type ResponseRun, resumeRun, type Settle, startRun } from "./response-run.js";
-import type { ResponsePlan, ResponseStore, StoredResponse } from "./response-store.js";
+import { type ResponseRun, settleIn, startRun } from "./response-run.js";
+import type { ResponsePlan, StoredResponse } from "./response-store.js";
 
-/** What the routes share. */
-export interface ResponsesContext {
-  readonly gateway: GatewayContext;
-  readonly store: ResponseStore;
-  readonly keeper: ResponseKeeper;
-}
-
-interface Prepared {
+/** A request that was checked. */
+export interface PreparedResponse {
   readonly body: ResponseRequest;
   readonly response: StoredResponse;
   readonly plan: ChoicePlan;
 }
 
 /** `POST /v1/responses`. @throws AppError that names the field at fault. */
-export async function createResponse(context: ResponsesContext, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
-  const prepared = await prepare(context, request);
+export async function createResponse(context: GatewayContext, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+  const { body: raw } = request as { readonly body: Readonly<Record<string, unknown>> };
+  const prepared = await prepareResponse(context, raw, { tenant: context.tenantOf(request), id: newResponseId() });
   const { body, response } = prepared;
   const run = body.background ? await startInBackground(context, prepared, reply) : undefined;
   if (!run) return answerInForeground(context, { ...prepared, reply });
   if (!body.stream) return openResponse(response.head, "queued");
-  const settle = context.store.finish.bind(context.store);
-  const reading = resumeRun(context.gateway, { response, settle, signal: clientSignal(reply) });
-  return sendEvents(context.gateway, reply, { events: reading.events() });
+  return sendEvents(context, reply, { events: context.responses.keeper.read(response, clientSignal(reply)).events() });
 }
 
-async function prepare({ gateway, store }: ResponsesContext, request: FastifyRequest): Promise<Prepared> {
-  const raw = request.body as Readonly<Record<string, unknown>>;
+/** Checks a body and says what it asks for. @throws AppError that names the field at fault. */
+export async function prepareResponse(
+  context: GatewayContext,
+  raw: Readonly<Record<string, unknown>>,
+  { id, tenant }: { readonly id: ResponseId; readonly tenant: TenantId },
+): Promise<PreparedResponse> {
+  const { store } = context.responses;
   const body = parseBody(responseRequestSchema, raw);
-  const tenant = gateway.tenantOf(request);
-  const id = newResponseId();
   const history = await historyOf(store, tenant, body.previous_response_id);
   const input = await resolveInput(store, tenant, { id, input: body.input });
   const nameOf = (index: number) => (Array.isArray(raw["input"]) ? `input[${index}]` : "input");
   const { chat, named } = await toChat(raw, body, [...history, { items: input, nameOf }]);
-  const [plan] = await named(() => planChat(gateway, chat, { id, tenant }));
+  const [plan] = await named(() => planChat(context, chat, { id, tenant }));
   invariant(plan !== undefined, "a chat without n has one choice");
-  const head = headOf(gateway, { id, body, chat, plan });
+  const head = headOf(context, { id, body, chat, plan });
   return { body, plan, response: { tenant, id, head, input, plan: storedPlan(body, chat, plan) } };
 }
 
@@ -115,9 +110,9 @@ function headOf(
 
 /** Stores the response, then queues its request; what cannot be queued does not stay stored. */
 async function begin(
-  { gateway, store }: ResponsesContext,
+  context: GatewayContext,
   options: {
-    readonly prepared: Prepared;
+    readonly prepared: PreparedResponse;
     readonly signal: AbortSignal;
     readonly detached: boolean;
     readonly reply: FastifyReply;
@@ -125,49 +120,45 @@ async function begin(
 ): Promise<ResponseRun> {
   const { prepared, signal, detached, reply } = options;
   const { response, plan, body } = prepared;
+  const { store } = context.responses;
   const isStored = body.store !== false;
-  const settle: Settle = isStored ? store.finish.bind(store) : async (_response, end) => end;
   if (isStored) await store.create(response);
   try {
-    const run = await startRun(gateway, { response, plan, settle, signal, detached });
-    gateway.logger.info({ requestId: reply.request.id, generationIds: [response.id] }, "admitted");
+    const run = await startRun(context, { response, plan, settle: settleIn(store), signal, detached });
+    context.logger.info({ requestId: reply.request.id, generationIds: [response.id] }, "admitted");
     stateQueueRoom(reply, run.queueRoom);
     return run;
   } catch (error) {
-    if (isStored) await remove(gateway, store, response);
+    if (isStored) await remove(context, response);
     throw error;
   }
 }
 
-async function remove(
-  { logger }: GatewayContext,
-  store: ResponseStore,
-  response: { tenant: TenantId; id: ResponseId },
-): Promise<void> {
-  await store.remove(response.tenant, response.id).catch((error: unknown) => {
+async function remove({ logger, responses }: GatewayContext, response: { tenant: TenantId; id: ResponseId }): Promise<void> {
+  await responses.store.remove(response.tenant, response.id).catch((error: unknown) => {
     logger.warn({ err: error, response: response.id }, "a response that was not queued stays stored until it expires");
   });
 }
 
-async function startInBackground(context: ResponsesContext, prepared: Prepared, reply: FastifyReply): Promise<ResponseRun> {
+async function startInBackground(context: GatewayContext, prepared: PreparedResponse, reply: FastifyReply): Promise<ResponseRun> {
   const stop = new AbortController();
   const run = await begin(context, { prepared, signal: stop.signal, detached: true, reply });
-  context.keeper.keep(prepared.response, { run, stop });
+  context.responses.keeper.keep(prepared.response, { run, stop });
   return run;
 }
 
 async function answerInForeground(
-  context: ResponsesContext,
-  asked: Prepared & { readonly reply: FastifyReply },
+  context: GatewayContext,
+  asked: PreparedResponse & { readonly reply: FastifyReply },
 ): Promise<unknown> {
-  const { gateway, keeper } = context;
+  const { keeper } = context.responses;
   const { response, body, reply } = asked;
   const isStored = body.store !== false;
   const release = isStored ? keeper.guard(response) : () => undefined;
   let run: ResponseRun | undefined;
   try {
     run = await begin(context, { prepared: asked, signal: clientSignal(reply), detached: false, reply });
-    if (body.stream) return await sendEvents(gateway, reply, { events: run.events() });
+    if (body.stream) return await sendEvents(context, reply, { events: run.events() });
     const whole = await run.finish();
     if (run.failure && run.failure.code !== "CANCELLED") throw run.failure;
     return whole;

@@ -1,6 +1,6 @@
 import { AppError, type Clock } from "@moiety/core";
 import type { ResponseId } from "./response-ids.js";
-import { type ResponseRun, type RunContext, resumeRun } from "./response-run.js";
+import { type ResponseRun, type RunContext, resumeRun, settleIn } from "./response-run.js";
 import { LEASE_MS, type ResponseStore, type StoredResponse } from "./response-store.js";
 
 /** Responses of other gateways that one round takes over, and that are read at once before no more are. */
@@ -43,11 +43,15 @@ export class ResponseKeeper {
     };
   }
 
+  /** Reads a response that has not ended, for whoever asks. */
+  read(response: StoredResponse, signal: AbortSignal): ResponseRun {
+    return resumeRun(this.#context, { response, settle: settleIn(this.#store), signal });
+  }
+
   /** Reads a response to its end, in the background. `begun` is a reading that `stop` ends. */
   keep(response: StoredResponse, begun?: { readonly run: ResponseRun; readonly stop: AbortController }): void {
     const stop = begun?.stop ?? new AbortController();
-    const settle = this.#store.finish.bind(this.#store);
-    const run = begun?.run ?? resumeRun(this.#context, { response, settle, signal: stop.signal });
+    const run = begun?.run ?? this.read(response, stop.signal);
     const kept: Kept = { response, stop };
     this.#kept.set(response.id, kept);
     if (this.#closing.signal.aborted) stop.abort();

@@ -2,7 +2,7 @@ import { AppError, type Clock } from "@moiety/core";
 import type { Finish, LogEvent, LoggedToken } from "@moiety/queue";
 import type { GatewayContext } from "../gateway-context.js";
 import { type ChoiceEnd, type ChoiceEvent, type ChoicePlan, followChoice } from "../generation/choice.js";
-import { Generation } from "../generation/generation.js";
+import { Generation, type GenerationOptions } from "../generation/generation.js";
 import type { GenerationTimer } from "../metrics.js";
 import { readerFor } from "../openai/chat-completions.js";
 import { toOpenAiError } from "../openai/errors.js";
@@ -15,7 +15,7 @@ import {
   type ResponseUsage,
 } from "./response-object.js";
 import { ResponseOutput } from "./response-output.js";
-import type { StoredResponse } from "./response-store.js";
+import type { ResponseStore, StoredResponse } from "./response-store.js";
 import { TokenTape } from "./token-tape.js";
 
 interface RunParts {
@@ -35,6 +35,11 @@ interface RunParts {
 export type RunContext = Pick<GatewayContext, "producer" | "clock" | "logger" | "metrics" | "model" | "names">;
 /** Stores an end, unless there is one, and says which one counts. */
 export type Settle = (response: StoredResponse, end: ResponseEnd, tokens: readonly LoggedToken[]) => Promise<ResponseEnd>;
+
+/** Of what the client wants stored, the end is stored as well. */
+export function settleIn(store: Pick<ResponseStore, "finish">): Settle {
+  return async (response, end, tokens) => (response.head["store"] === false ? end : store.finish(response, end, tokens));
+}
 
 /** One reading of a response. Every reading makes the same events, wherever and whenever it takes place. */
 export class ResponseRun {
@@ -148,28 +153,27 @@ function outputOf({ names }: RunContext, { id, plan }: StoredResponse): Response
   return new ResponseOutput({ responseId: id, names, sealed, ...(topLogprobs === undefined ? {} : { topLogprobs }) });
 }
 
+export interface StartOptions extends Pick<GenerationOptions, "signal" | "detached" | "leave" | "timed"> {
+  readonly response: StoredResponse;
+  readonly plan: ChoicePlan;
+  readonly settle: Settle;
+  /** Default: the gateway's. */
+  readonly producer?: GenerationOptions["producer"];
+}
+
 /** Puts a response's request into the queue. @throws AppError when there is no room; the signal's reason when it aborts. */
-export async function startRun(
-  context: RunContext,
-  options: {
-    readonly response: StoredResponse;
-    readonly plan: ChoicePlan;
-    readonly settle: Settle;
-    readonly signal: AbortSignal;
-    /** The generation goes on when its reader leaves. */
-    readonly detached: boolean;
-  },
-): Promise<ResponseRun> {
-  const { response, plan, settle, signal, detached } = options;
-  const { clock, logger, metrics, producer } = context;
+export async function startRun(context: RunContext, options: StartOptions): Promise<ResponseRun> {
+  const { response, plan, settle, producer = context.producer, ...rest } = options;
+  const { signal, leave } = rest;
+  const { clock, logger, metrics } = context;
   const tape = new TokenTape(producer);
-  const generation = await Generation.start({ producer: tape, clock, logger, metrics, plans: [plan], signal, detached });
+  const generation = await Generation.start({ producer: tape, clock, logger, metrics, plans: [plan], ...rest });
   return new ResponseRun({
     response,
     choice: generation.events(),
     output: outputOf(context, response),
     clock,
-    signal,
+    signal: leave === undefined ? signal : AbortSignal.any([signal, leave]),
     queueRoom: generation.queueRoom,
     settle: (end) => settle(response, end, tape.tokens),
   });

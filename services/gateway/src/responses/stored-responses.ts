@@ -1,15 +1,14 @@
 import { AppError, type TenantId } from "@moiety/core";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { z } from "zod";
-import { clientSignal } from "../gateway-context.js";
+import { clientSignal, type GatewayContext } from "../gateway-context.js";
 import { parseBody } from "../openai/request-fields.js";
-import type { ResponsesContext } from "./create-response.js";
 import { sendEvents } from "./response-events.js";
 import { noResponse } from "./response-history.js";
 import { asResponseId } from "./response-ids.js";
 import { isReadable } from "./response-keeper.js";
 import { openResponse, type ResponseObject } from "./response-object.js";
-import { type ResponseRun, replayRun, resumeRun } from "./response-run.js";
+import { type ResponseRun, replayRun } from "./response-run.js";
 import type { StoredResponse } from "./response-store.js";
 
 const MAX_LIMIT = 100;
@@ -31,72 +30,67 @@ export const inputItemListSchema = z.object({
   order: z.enum(["asc", "desc"], { error: 'expected "asc" or "desc"' }).optional(),
 });
 
-async function load({ gateway, store }: ResponsesContext, request: FastifyRequest): Promise<StoredResponse> {
-  const tenant: TenantId = gateway.tenantOf(request);
+async function load({ tenantOf, responses }: GatewayContext, request: FastifyRequest): Promise<StoredResponse> {
+  const tenant: TenantId = tenantOf(request);
   const { id: asked } = request.params as { readonly id: string };
   const id = asResponseId(asked);
-  const response = id === undefined ? undefined : await store.read(tenant, id);
+  const response = id === undefined ? undefined : await responses.store.read(tenant, id);
   if (!response) throw noResponse(asked);
   return response;
 }
 
 /** `GET /v1/responses/{id}`, whole or as a stream from any event on. */
-export async function retrieveResponse(
-  context: ResponsesContext,
-  request: FastifyRequest,
-  reply: FastifyReply,
-): Promise<unknown> {
+export async function retrieveResponse(context: GatewayContext, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
   const query = parseBody(retrieveSchema, request.query);
   const response = await load(context, request);
   const signal = clientSignal(reply);
   if (query.stream !== "true") return currentState(context, response, signal);
   const run = await reading(context, response, signal);
-  return sendEvents(context.gateway, reply, {
+  return sendEvents(context, reply, {
     events: run.events(),
     ...(query.starting_after === undefined ? {} : { after: query.starting_after }),
   });
 }
 
-async function reading(context: ResponsesContext, response: StoredResponse, signal: AbortSignal): Promise<ResponseRun> {
-  const { gateway, store } = context;
+async function reading(context: GatewayContext, response: StoredResponse, signal: AbortSignal): Promise<ResponseRun> {
+  const { store, keeper } = context.responses;
   const { end, tenant, id } = response;
-  if (end) return replayRun(gateway, { response, end, tokens: await store.tokens(tenant, id) });
-  return resumeRun(gateway, { response, settle: store.finish.bind(store), signal });
+  if (end) return replayRun(context, { response, end, tokens: await store.tokens(tenant, id) });
+  return keeper.read(response, signal);
 }
 
-async function currentState(context: ResponsesContext, response: StoredResponse, signal: AbortSignal): Promise<ResponseObject> {
-  const { gateway } = context;
+async function currentState(context: GatewayContext, response: StoredResponse, signal: AbortSignal): Promise<ResponseObject> {
   const { head, end, id } = response;
   if (end) return { ...head, ...end };
-  const progress = await gateway.producer.progress(id);
-  if (progress?.finished || (!progress && (await isReadable(gateway, response)))) {
+  const progress = await context.producer.progress(id);
+  if (progress?.finished || (!progress && (await isReadable(context, response)))) {
     return (await reading(context, response, signal)).finish();
   }
   return openResponse(head, head.background && !progress?.started ? "queued" : "in_progress");
 }
 
 /** `POST /v1/responses/{id}/cancel`: of what has ended already, the end. */
-export async function cancelResponse(context: ResponsesContext, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+export async function cancelResponse(context: GatewayContext, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
   const response = await load(context, request);
   if (!response.head.background) {
     throw new AppError("INVALID_ARGUMENT", "only responses that were made with background: true can be cancelled", {
       details: { param: "response_id", openaiCode: "response_not_cancellable" },
     });
   }
-  if (!response.end) await context.gateway.producer.cancel(response.id);
+  if (!response.end) await context.producer.cancel(response.id);
   return currentState(context, response, clientSignal(reply));
 }
 
 /** `DELETE /v1/responses/{id}`: what has not ended is cancelled. */
-export async function deleteResponse(context: ResponsesContext, request: FastifyRequest): Promise<unknown> {
+export async function deleteResponse(context: GatewayContext, request: FastifyRequest): Promise<unknown> {
   const response = await load(context, request);
-  if (!response.end) await context.gateway.producer.cancel(response.id);
-  await context.store.remove(response.tenant, response.id);
+  if (!response.end) await context.producer.cancel(response.id);
+  await context.responses.store.remove(response.tenant, response.id);
   return { id: response.id, object: "response", deleted: true };
 }
 
 /** `GET /v1/responses/{id}/input_items`: what this response was asked; what came before is its predecessors'. */
-export async function listInputItems(context: ResponsesContext, request: FastifyRequest): Promise<unknown> {
+export async function listInputItems(context: GatewayContext, request: FastifyRequest): Promise<unknown> {
   const { after, limit = 20, order = "desc" } = parseBody(inputItemListSchema, request.query);
   const { input } = await load(context, request);
   const items = order === "asc" ? input : input.toReversed();
