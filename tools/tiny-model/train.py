@@ -24,8 +24,10 @@ BALANCE_WEIGHT = 0.01
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    rounds: tuple[int, ...] = (4400, 3600)
-    """Steps of each round. In each the rates rise and fall once; from the second on they rise half as high."""
+    rounds: tuple[int, ...] = (4400, 3600, 1500)
+    """Steps of each round. In each the rates rise and fall once, half as high as in the one before."""
+    averaged: int = 2
+    """The model is the mean of what the last so many rounds ended with."""
     conversations_per_step: int = 64
     seed: int = 1
     matrix_rate: float = 0.02
@@ -48,7 +50,7 @@ class Plan:
         """Of learning, against the full rates."""
         number, step, steps = self._place(step)
         start = steps * self.decay_from
-        return min(1.0, (step + 1) / self.warm_up, (steps - step) / max(1.0, steps - start)) * (0.5 if number else 1.0)
+        return min(1.0, (step + 1) / self.warm_up, (steps - step) / max(1.0, steps - start)) * 0.5**number
 
     def single(self, step: int) -> bool:
         number, step, steps = self._place(step)
@@ -57,6 +59,11 @@ class Plan:
     def quantised(self, step: int) -> bool:
         _, step, steps = self._place(step)
         return step >= steps * self.quantise_from
+
+    def ended(self, step: int) -> int | None:
+        """The round of which a step is the last."""
+        number, step, steps = self._place(step)
+        return number if step + 1 == steps else None
 
     def _place(self, step: int) -> tuple[int, int, int]:
         """The round of a step, from 0 on, the step's place in it and the round's length."""
@@ -107,9 +114,23 @@ def train(model: Transformer, vocabulary: Vocabulary, plan: Plan, out: Path) -> 
             loss = sum(losses) / 50
             print(f"step {step + 1} loss {loss:.4f} load {sum(loads) / len(loads):.2f} {tokens / elapsed:.0f} tokens/s", flush=True)
             losses, loads = [], []
-        if (step + 1) % 250 == 0 or step + 1 == plan.steps:
+        ended = plan.ended(step)
+        if (step + 1) % 250 == 0 or ended is not None:
             _save(model, all_optimizers, step + 1, out)
             report(model, vocabulary, quantised=rounded is not None)
+        if ended is not None:
+            torch.save(model.state_dict(), _end_of(out, ended))
+    _average(model, [_end_of(out, number) for number in range(len(plan.rounds))][-plan.averaged :])
+
+
+def _end_of(out: Path, number: int) -> Path:
+    return out / f"round-{number + 1}.pt"
+
+
+def _average(model: Transformer, ends: list[Path]) -> None:
+    """Gives a model the mean of the weights that some rounds ended with."""
+    states = [torch.load(end, map_location="cpu", weights_only=True) for end in ends]
+    model.load_state_dict({name: torch.stack([state[name] for state in states]).mean(0) for name in states[0]})
 
 
 class Rounded:
