@@ -86,6 +86,28 @@ topologySpreadConstraints:
 {{- end }}
 {{- end -}}
 
+{{/* Resources of a worker's container, its GPUs among the limits. */}}
+{{- define "moiety.workerResources" -}}
+{{- $resources := deepCopy .resources -}}
+{{- if .gpus -}}
+{{- $_ := set $resources "limits" (merge (dict .gpuResource (int .gpus)) (default dict $resources.limits)) -}}
+{{- end -}}
+{{- toYaml $resources -}}
+{{- end -}}
+
+{{/* The pools of expert workers with what they do not say themselves, as {"pools": [...]} in JSON. */}}
+{{- define "moiety.expertPools" -}}
+{{- $pools := list -}}
+{{- range .Values.expertPools -}}
+{{- $pool := deepCopy $.Values.expertDefaults -}}
+{{- range $key, $value := . -}}
+{{- $_ := set $pool $key $value -}}
+{{- end -}}
+{{- $pools = append $pools $pool -}}
+{{- end -}}
+{{- dict "pools" $pools | toJson -}}
+{{- end -}}
+
 {{- define "moiety.podSecurityContext" -}}
 runAsNonRoot: true
 runAsUser: 10001
@@ -121,6 +143,27 @@ capabilities:
   value: {{ mul .drainTimeoutSeconds 1000 | quote }}
 {{- end -}}
 
+{{/* Takes root. The files are those of the secret, which change in place when it does. */}}
+{{- define "moiety.extraVolumeMounts" -}}
+{{- if .Values.redis.caSecretName }}
+- name: redis-ca
+  mountPath: /etc/moiety/redis-ca
+  readOnly: true
+{{- end }}
+{{- end -}}
+
+{{- define "moiety.extraVolumes" -}}
+{{- if .Values.redis.caSecretName }}
+- name: redis-ca
+  secret:
+    secretName: {{ .Values.redis.caSecretName }}
+    defaultMode: 0440
+    items:
+      - key: {{ .Values.redis.caSecretKey }}
+        path: ca.crt
+{{- end }}
+{{- end -}}
+
 {{- define "moiety.modelEnv" -}}
 - name: MOIETY_MODEL
   value: /models/model
@@ -147,6 +190,10 @@ capabilities:
   {{- end }}
 - name: MOIETY_REDIS_PREFIX
   value: {{ .Values.redis.prefix | quote }}
+{{- if .Values.redis.caSecretName }}
+- name: NODE_EXTRA_CA_CERTS
+  value: /etc/moiety/redis-ca/ca.crt
+{{- end }}
 {{- end -}}
 
 {{- define "moiety.routerEnv" -}}
@@ -219,6 +266,10 @@ readinessProbe:
   hostPath:
     path: {{ $model.hostPath.path }}
     type: Directory
+  {{- else if eq $model.source "download" }}
+  persistentVolumeClaim:
+    claimName: {{ include "moiety.fullname" . }}-model
+    readOnly: true
   {{- else }}
   image:
     reference: {{ $model.image.reference }}
@@ -226,11 +277,16 @@ readinessProbe:
   {{- end }}
 {{- end -}}
 
-{{/* An autoscaling/v2 object. Takes root, component, kind of target, and settings. */}}
+{{/* What scales a component. Takes root, component and settings: kind, replicas' bounds, and what hpa or keda looks at. */}}
 {{- define "moiety.autoscaler" -}}
 {{- $name := printf "%s-%s" (include "moiety.fullname" .root) .component -}}
-apiVersion: autoscaling/v2
-kind: HorizontalPodAutoscaler
+{{- if eq .settings.kind "hpa" -}}
+---
+{{ include "moiety.horizontalPodAutoscaler" (dict "about" . "name" $name "target" "Deployment" "settings" .settings) }}
+{{- else if eq .settings.kind "keda" -}}
+---
+apiVersion: keda.sh/v1alpha1
+kind: ScaledObject
 metadata:
   name: {{ $name }}
   labels:
@@ -240,6 +296,36 @@ spec:
     apiVersion: apps/v1
     kind: Deployment
     name: {{ $name }}
+  minReplicaCount: {{ .settings.minReplicas }}
+  maxReplicaCount: {{ .settings.maxReplicas }}
+  # Nothing is known while Prometheus does not answer: then as many as now.
+  fallback:
+    failureThreshold: 3
+    replicas: {{ .settings.minReplicas }}
+    behavior: currentReplicasIfHigher
+  triggers:
+    - type: prometheus
+      metricType: AverageValue
+      metadata:
+        serverAddress: {{ .root.Values.monitoring.prometheusUrl | quote }}
+        query: {{ .settings.query | replace "%s" (printf "namespace=%q,pod=~\"%s-.+\"" .root.Release.Namespace (include "moiety.fullname" .root)) | quote }}
+        threshold: {{ .settings.threshold | quote }}
+{{- end -}}
+{{- end -}}
+
+{{/* Takes about (for the labels), name, target and settings. */}}
+{{- define "moiety.horizontalPodAutoscaler" -}}
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata:
+  name: {{ .name }}
+  labels:
+    {{- include "moiety.labels" .about | nindent 4 }}
+spec:
+  scaleTargetRef:
+    apiVersion: apps/v1
+    kind: {{ .target }}
+    name: {{ .name }}
   minReplicas: {{ .settings.minReplicas }}
   maxReplicas: {{ .settings.maxReplicas }}
   metrics:
@@ -268,4 +354,34 @@ spec:
   selector:
     matchLabels:
       {{- include "moiety.selectorLabels" . | nindent 6 }}
+{{- end -}}
+
+{{/* What tells one set of files of a download from another. */}}
+{{- define "moiety.downloadId" -}}
+{{- toJson .Values.model.download.files | sha256sum | trunc 16 -}}
+{{- end -}}
+
+{{/* Where the model is downloaded, pods wait until it is complete. */}}
+{{- define "moiety.waitForModel" -}}
+{{- if eq .Values.model.source "download" -}}
+initContainers:
+  - name: wait-for-model
+    image: {{ include "moiety.image" (dict "root" . "repository" .Values.images.gateway) }}
+    imagePullPolicy: {{ .Values.images.pullPolicy }}
+    securityContext:
+      {{- include "moiety.containerSecurityContext" . | nindent 6 }}
+    command: [node, -e]
+    args:
+      - |
+        const { existsSync } = require("node:fs");
+        const wait = () => existsSync("/model/.complete-{{ include "moiety.downloadId" . }}") || setTimeout(wait, 2000);
+        wait();
+    resources:
+      requests: {cpu: 10m, memory: 64Mi}
+      limits: {memory: 128Mi}
+    volumeMounts:
+      - name: model
+        mountPath: /model
+        readOnly: true
+{{- end -}}
 {{- end -}}
