@@ -1,0 +1,321 @@
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { describe, expect, it } from "vitest";
+import { instructionsFor, pairsOf, readDockerfile } from "../../deploy/test/dockerfile.js";
+import { VARIABLES } from "../../deploy/test/repository.js";
+import { CHART, EXAMPLES, findTool, Helm, LEAST, type Manifest, only, podsOf } from "./helm.js";
+
+const SCHEMAS = fileURLToPath(new URL("schemas/", import.meta.url));
+/** Kinds of others, whose schemas are not here. */
+const CUSTOM_KINDS = "PodMonitor,ScaledObject,Certificate,PrometheusRule";
+const program = findTool("helm");
+const kubeconform = findTool("kubeconform");
+const helm = new Helm(program ?? "helm");
+const FILE = { path: "config.json", url: "https://example.org/config.json", sha256: "0".repeat(64) };
+/** Values that between them render every template and branch. */
+const LAYOUTS: Readonly<Record<string, readonly (string | object)[]>> = {
+  defaults: [LEAST],
+  ...Object.fromEntries(EXAMPLES.map((name) => [name, [name]])),
+  "all of it": [
+    "values-prod.yaml",
+    {
+      images: { registry: "registry.example.org/moiety", pullSecrets: [{ name: "pull" }] },
+      redis: { caSecretName: "redis-ca" },
+      model: { source: "download", download: { files: [FILE], authorizationSecretName: "hub" } },
+      monitoring: { prometheusUrl: "http://prometheus:9090" },
+      gateway: {
+        ingress: { enabled: true, hosts: ["llm.example.org"], tls: [{ hosts: ["llm.example.org"], secretName: "tls" }] },
+        files: { source: "s3", s3: { url: "https://s3.example.org/files", secretName: "s3" } },
+        autoscaling: { kind: "keda" },
+      },
+      attention: { autoscaling: { kind: "hpa" } },
+      expertDefaults: {
+        autoscaling: { enabled: true, minReplicas: 2, maxReplicas: 4, targetCPUUtilizationPercentage: 80 },
+      },
+      networkPolicy: { gatewayFrom: [{ namespaceSelector: {} }], redisTo: [{ ipBlock: { cidr: "10.0.0.0/8" } }] },
+    },
+  ],
+  colocated: [{ ...LEAST, colocated: true, expertPools: [], model: { source: "image", image: { reference: "r/m@sha256:0" } } }],
+  "a folder of the nodes": [{ redisForTrials: { enabled: true }, model: { source: "hostPath" } }],
+};
+const OURS = new Set(Object.keys(VARIABLES));
+
+it("brings a schema, tables and dashboards that are made from its values and from deploy/", () => {
+  const { status, stderr } = spawnSync(process.execPath, [join(CHART, "../generate.mjs"), "--check"], { encoding: "utf8" });
+  expect(stderr).toBe("");
+  expect(status).toBe(0);
+});
+
+describe.runIf(program !== undefined).each(Object.entries(LAYOUTS))("the chart with %s", (_, values) => {
+  const manifests = program === undefined ? [] : helm.manifests(...values);
+  const pods = podsOf(manifests);
+  const containers = pods.flatMap(({ pod }) => [...(pod.initContainers ?? []), ...pod.containers]);
+
+  it("has no fault that helm's linter finds", () => {
+    const { status, stdout } = helm.run(["lint", "--strict", CHART], ...values);
+    expect(status, stdout).toBe(0);
+  });
+
+  it.runIf(kubeconform !== undefined).each(readdirSync(SCHEMAS))("is what Kubernetes' API takes: %s", (file) => {
+    const args = [
+      "-strict",
+      "-summary",
+      "-skip",
+      CUSTOM_KINDS,
+      "-schema-location",
+      `${schemaFolder(file)}/{{.ResourceKind}}.json`,
+    ];
+    const input = helm.render(...values);
+    const { status, stdout } = spawnSync(kubeconform ?? "", [...args, "-"], { input, encoding: "utf8" });
+    expect(status, stdout).toBe(0);
+    expect(stdout).toMatch(/Valid: [1-9]/);
+  });
+
+  it("names every object once, with the labels that are asked for", () => {
+    const names = manifests.map(({ kind, metadata }) => `${kind}/${metadata.name}`);
+    expect(new Set(names).size).toBe(names.length);
+    for (const { metadata } of manifests) {
+      expect(metadata.name).toMatch(/^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$/);
+      expect(metadata.labels).toMatchObject({ "app.kubernetes.io/name": "moiety", "app.kubernetes.io/instance": "demo" });
+    }
+  });
+
+  it("selects pods by labels that they have", () => {
+    const labels = manifests.map(({ spec }) => (spec?.template?.metadata?.labels ?? {}) as Record<string, string>);
+    for (const { kind, metadata, spec } of manifests) {
+      const selector = kind === "Service" ? spec.selector : kind === "NetworkPolicy" ? spec.podSelector.matchLabels : undefined;
+      if (selector === undefined) continue;
+      const matches = labels.filter((each) => Object.entries(selector).every(([key, value]) => each[key] === value));
+      expect(matches, `${kind} ${metadata.name}`).not.toEqual([]);
+    }
+  });
+
+  it("runs under the Pod Security standard `restricted`, but for a folder of the nodes", () => {
+    for (const { pod } of pods) {
+      expect(pod.securityContext).toMatchObject({ runAsNonRoot: true, seccompProfile: { type: "RuntimeDefault" } });
+      expect(pod.securityContext["runAsUser"]).toBeGreaterThan(0);
+      expect(pod["automountServiceAccountToken"]).toBe(false);
+      for (const key of ["hostNetwork", "hostPID", "hostIPC"]) expect(pod).not.toHaveProperty(key);
+      for (const { name: _name, ...source } of pod.volumes)
+        expect(["configMap", "emptyDir", "hostPath", "image", "persistentVolumeClaim", "secret"]).toContain(
+          Object.keys(source)[0],
+        );
+    }
+    for (const { securityContext } of containers)
+      expect(securityContext).toEqual({
+        allowPrivilegeEscalation: false,
+        readOnlyRootFilesystem: true,
+        runAsNonRoot: true,
+        capabilities: { drop: ["ALL"] },
+      });
+  });
+
+  it("asks for memory and processor, and limits memory", () => {
+    for (const { name, resources } of containers) {
+      expect(Object.keys(resources.requests ?? {}), name).toEqual(expect.arrayContaining(["cpu", "memory"]));
+      expect(Object.keys(resources.limits ?? {}), name).toContain("memory");
+    }
+  });
+
+  it("mounts volumes that the pod has, and the model so that nobody writes it", () => {
+    for (const { owner, pod } of pods) {
+      const claims = (owner.spec.volumeClaimTemplates ?? []) as readonly Manifest[];
+      const names = [...pod.volumes.map(({ name }) => name), ...claims.map(({ metadata }) => metadata.name)];
+      for (const { volumeMounts } of [...(pod.initContainers ?? []), ...pod.containers])
+        for (const { name, mountPath, readOnly } of volumeMounts) {
+          expect(names).toContain(name);
+          if (mountPath === "/models/model") expect(readOnly).toBe(true);
+        }
+    }
+  });
+
+  it("sets only variables that the process reads, each once", () => {
+    for (const { name, env = [] } of containers.filter((container) => OURS.has(container.name))) {
+      const names = env.map((variable) => variable.name);
+      expect(new Set(names).size).toBe(names.length);
+      expect(VARIABLES[name]).toEqual(expect.arrayContaining(names.filter((variable) => variable !== "NODE_EXTRA_CA_CERTS")));
+      for (const { value, valueFrom } of env) expect([typeof value, typeof valueFrom].sort()).toContain("undefined");
+    }
+  });
+
+  it("uses the images, users, addresses and ports of the Dockerfile", () => {
+    const dockerfile = readDockerfile("deploy/Dockerfile");
+    for (const { pod } of pods)
+      for (const { name, image, env = [], ports = [] } of pod.containers.filter((container) => OURS.has(container.name))) {
+        expect(image).toMatch(new RegExp(`(^|/)moiety-${name}:0\\.1\\.0$`));
+        const instructions = instructionsFor(dockerfile, name);
+        const exposed = instructions.flatMap((each) => (each.name === "EXPOSE" ? each.text.split(" ").map(Number) : []));
+        expect(ports.map(({ containerPort }) => containerPort).sort()).toEqual(exposed.sort());
+        const ofImage = pairsOf(instructions, "ENV");
+        for (const variable of ["MOIETY_HTTP_PORT", "MOIETY_HTTP_HOST", "MOIETY_LISTEN_ADDRESS", "MOIETY_MODEL"]) {
+          const set = env.find((each) => each.name === variable)?.value;
+          if (set !== undefined) expect(set).toBe(ofImage[variable]);
+        }
+        const users = instructions.flatMap((each) => (each.name === "USER" ? [each.text] : []));
+        expect(`${pod.securityContext["runAsUser"]}:${pod.securityContext["runAsGroup"]}`).toBe(users.at(-1));
+      }
+  });
+
+  it("probes what the processes answer, and leaves them the time that a drain takes", () => {
+    for (const { owner, pod } of pods) {
+      const [container] = pod.containers;
+      if (container === undefined || !OURS.has(container.name)) continue;
+      const http = (path: string) => ({ httpGet: { path, port: "http" } });
+      expect(container, owner.metadata.name).toMatchObject({
+        startupProbe: http("/health"),
+        livenessProbe: http("/health"),
+        readinessProbe: http("/ready"),
+      });
+      const drainMs = Number(container.env?.find(({ name }) => name === "MOIETY_DRAIN_TIMEOUT_MS")?.value);
+      const { sleep = { seconds: 0 } } = (container["lifecycle"] as { preStop?: { sleep: { seconds: number } } })?.preStop ?? {};
+      expect(pod.terminationGracePeriodSeconds).toBeGreaterThan(drainMs / 1_000 + sleep.seconds);
+    }
+  });
+
+  it("gives every pod a policy that names who reaches it", () => {
+    const policies = manifests.filter(({ kind }) => kind === "NetworkPolicy");
+    for (const { owner } of pods.filter(({ owner }) => owner.kind !== "Pod")) {
+      const component = owner.spec.template.metadata.labels["app.kubernetes.io/component"];
+      const of = policies.filter(
+        ({ spec }) => spec.podSelector.matchLabels["app.kubernetes.io/component"] === component && spec.policyTypes.length === 2,
+      );
+      expect(of, component).toHaveLength(1);
+      const open = (of[0]?.spec.ingress ?? []).filter(({ from }: { from?: object[] }) => from === undefined);
+      if (component !== "gateway") expect(open).toEqual([]);
+    }
+  });
+});
+
+describe.runIf(program !== undefined)("a value", () => {
+  it.each<[string, object, RegExp]>([
+    ["of another type", { gateway: { replicas: "many" } }, /replicas.*integer/s],
+    ["that nobody knows", { gateways: {} }, /gateways/],
+    ["below its least", { startupTimeoutSeconds: 1 }, /startupTimeoutSeconds.*10/s],
+    ["that is none of its set", { model: { source: "cloud" } }, /source/],
+    ["of a pool that nobody knows", { expertPools: [{ name: "a", gpu: 1 }] }, /gpu/],
+    ["that names a pool no name", { expertPools: [{ name: "Much_Too" }] }, /name/],
+    ["twice a pool's name", { expertPools: [{ name: "a" }, { name: "a" }] }, /two pools are named "a"/],
+    ["that sets what the chart sets", { gateway: { config: { MOIETY_HTTP_PORT: 80 } } }, /MOIETY_HTTP_PORT/],
+    ["with pools and co-located experts", { colocated: true }, /expertPools must be \[\]/],
+    ["without pools", { expertPools: [] }, /name at least one pool/],
+    ["without a Redis", { redis: { secretName: "" } }, /needs one Redis/],
+    ["with two of Redis", { redisForTrials: { enabled: true } }, /a Redis of your own/],
+    ["with more pods at least than at most", { gateway: { autoscaling: { minReplicas: 9 } } }, /minReplicas is above/],
+    ["with KEDA and no Prometheus", { attention: { autoscaling: { kind: "keda" } } }, /prometheusUrl/],
+    ["with a download of nothing", { model: { source: "download" } }, /download\.files is empty/],
+    [
+      "with a file that leaves the folder",
+      { model: { source: "download", download: { files: [{ ...FILE, path: "../x" }] } } },
+      /path/,
+    ],
+    ["with a hand-over longer than the drain", { expertPools: [{ name: "a", drainTimeoutSeconds: 5 }] }, /MOIETY_HAND_OVER_MS/],
+    ["with steps shorter than sequences", { attention: { config: { MOIETY_STEP_TOKENS: 8 } } }, /MOIETY_STEP_TOKENS/],
+    ["with an ingress of no host", { gateway: { ingress: { enabled: true } } }, /ingress\.hosts/],
+  ])("%s is refused with a message", (_, values, message) => {
+    const { status, stderr } = helm.run(["template", "demo", CHART], LEAST, values);
+    expect(status).not.toBe(0);
+    expect(stderr).toMatch(message);
+  });
+});
+
+describe.runIf(program !== undefined)("the parts of a cluster", () => {
+  const envOf = (manifest: Manifest) =>
+    Object.fromEntries((podsOf([manifest])[0]?.pod.containers[0]?.env ?? []).map(({ name, ...rest }) => [name, rest]));
+
+  it("are pools of different sizes, each with its own resources, GPUs and nodes", () => {
+    const manifests = helm.manifests(LEAST, {
+      expertDefaults: { threads: 6, nodeSelector: { disk: "fast" } },
+      expertPools: [
+        { name: "big", replicas: 2, gpus: 2, capacitySlots: 4608, nodeSelector: { gpu: "h200" }, image: "own/expert:cuda" },
+        { name: "small", replicas: 5, tolerations: [{ key: "spot", operator: "Exists" }] },
+      ],
+    });
+    const big = only(manifests, "StatefulSet", "-expert-big");
+    const small = only(manifests, "StatefulSet", "-expert-small");
+    expect([big.spec.replicas, small.spec.replicas]).toEqual([2, 5]);
+    const [bigPod, smallPod] = podsOf([big, small]).map(({ pod }) => pod);
+    expect(bigPod).toMatchObject({
+      nodeSelector: { gpu: "h200" },
+      containers: [{ image: "own/expert:cuda", resources: { limits: { "nvidia.com/gpu": 2 } } }],
+    });
+    expect(smallPod).toMatchObject({ nodeSelector: { disk: "fast" }, tolerations: [{ key: "spot" }] });
+    expect(smallPod?.containers[0]?.resources.limits).not.toHaveProperty("nvidia.com/gpu");
+    expect(smallPod?.["topologySpreadConstraints"]).toMatchObject([
+      { labelSelector: { matchLabels: { "moiety.io/expert-pool": "small" } } },
+    ]);
+    expect(envOf(big)).toMatchObject({ MOIETY_CAPACITY_SLOTS: { value: "4608" }, MOIETY_THREADS: { value: "6" } });
+    expect(envOf(only(manifests, "Deployment", "-router"))["MOIETY_MIN_EXPERT_WORKERS"]).toEqual({ value: "7" });
+  });
+
+  it("write large numbers as the processes read them", () => {
+    const manifests = helm.manifests(LEAST, { gateway: { config: { MOIETY_MAX_FILES_BYTES: 1_099_511_627_776 } } });
+    const env = envOf(only(manifests, "Deployment", "-gateway"));
+    expect(env["MOIETY_MAX_FILES_BYTES"]).toEqual({ value: "1099511627776" });
+  });
+
+  it("take Redis' URL and certificate authority from secrets", () => {
+    const manifests = helm.manifests({ redis: { secretName: "own", secretKey: "u", caSecretName: "ca" } });
+    for (const name of ["-gateway", "-attention-worker"])
+      expect(envOf(only(manifests, "Deployment", name))).toMatchObject({
+        MOIETY_REDIS_URL: { valueFrom: { secretKeyRef: { name: "own", key: "u" } } },
+        NODE_EXTRA_CA_CERTS: { value: "/etc/moiety/redis-ca/ca.crt" },
+      });
+  });
+
+  it("never lets the router or an expert worker reach Redis", () => {
+    const manifests = helm.manifests({ redisForTrials: { enabled: true } });
+    const { spec } = only(manifests, "NetworkPolicy", "-redis-for-trials");
+    const peers = spec.ingress[0].from.map((peer: { podSelector: { matchLabels: Record<string, string> } }) => {
+      return peer.podSelector.matchLabels["app.kubernetes.io/component"];
+    });
+    expect(peers).toEqual(["gateway", "attention-worker"]);
+  });
+
+  it("scale by KEDA on series of this release alone, which the processes have", () => {
+    const keda = { autoscaling: { kind: "keda" } };
+    const manifests = helm.manifests(LEAST, {
+      gateway: keda,
+      attention: keda,
+      monitoring: { prometheusUrl: "http://prometheus:9090" },
+    });
+    const metrics = readFileSync(join(CHART, "../../docs/metrics.md"), "utf8");
+    for (const name of ["-gateway", "-attention-worker"]) {
+      expect(only(manifests, "Deployment", name).spec).not.toHaveProperty("replicas");
+      const { query } = only(manifests, "ScaledObject", name).spec.triggers[0].metadata;
+      expect(query).toContain('{namespace="llm",pod=~"demo-moiety-.+"}');
+      expect(metrics).toContain(`\`${/moiety_\w+/.exec(query)?.[0]}\``);
+    }
+  });
+
+  it("begin another job when other files are to be loaded, and the same when nothing changed", () => {
+    const nameOf = (path: string) => {
+      const manifests = helm.manifests(LEAST, { model: { source: "download", download: { files: [{ ...FILE, path }] } } });
+      return manifests.find(({ kind }) => kind === "Job")?.metadata.name;
+    };
+    expect(nameOf("a")).toBe(nameOf("a"));
+    expect(nameOf("a")).not.toBe(nameOf("b"));
+  });
+});
+
+const schemaFolders = new Map<string, string>();
+
+/** A release's schemas as kubeconform wants them: a file for each kind. */
+function schemaFolder(file: string): string {
+  const known = schemaFolders.get(file);
+  if (known !== undefined) return known;
+  const folder = mkdtempSync(join(tmpdir(), "moiety-schemas-"));
+  const { definitions } = JSON.parse(readFileSync(join(SCHEMAS, file), "utf8")) as {
+    definitions: Record<string, { "x-kubernetes-group-version-kind"?: readonly { kind: string }[] }>;
+  };
+  writeFileSync(join(folder, "_definitions.json"), JSON.stringify({ definitions }));
+  for (const [name, definition] of Object.entries(definitions)) {
+    const kind = definition["x-kubernetes-group-version-kind"]?.[0]?.kind;
+    if (kind === undefined) continue;
+    writeFileSync(join(folder, `${kind.toLowerCase()}.json`), JSON.stringify({ $ref: `_definitions.json#/definitions/${name}` }));
+  }
+  schemaFolders.set(file, folder);
+  return folder;
+}

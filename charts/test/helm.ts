@@ -1,0 +1,106 @@
+import { type SpawnSyncReturns, spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, readdirSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { delimiter, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseAllDocuments, stringify } from "yaml";
+
+/** Folder of the chart. */
+export const CHART = fileURLToPath(new URL("../moiety", import.meta.url));
+/** Where install-tools.mjs puts programs. */
+const TOOLS = fileURLToPath(new URL("../../.moiety/tools", import.meta.url));
+
+/** A program of .moiety/tools or of the PATH; undefined: there is none, and why is printed. */
+export function findTool(name: string): string | undefined {
+  const folders = [TOOLS, ...(process.env["PATH"] ?? "").split(delimiter)];
+  const found = folders.map((folder) => join(folder, name)).find((file) => existsSync(file));
+  if (found === undefined)
+    console.log(`skipped: there is no ${name}; \`node charts/test/install-tools.mjs\` installs it where Go is`);
+  return found;
+}
+
+export interface Container {
+  readonly name: string;
+  readonly image: string;
+  readonly env?: readonly { readonly name: string; readonly value?: string; readonly valueFrom?: object }[];
+  readonly ports?: readonly { readonly name: string; readonly containerPort: number }[];
+  readonly resources: { readonly requests?: Record<string, unknown>; readonly limits?: Record<string, unknown> };
+  readonly securityContext: Record<string, unknown>;
+  readonly volumeMounts: readonly { readonly name: string; readonly mountPath: string; readonly readOnly?: boolean }[];
+  readonly [key: string]: unknown;
+}
+
+export interface PodSpec {
+  readonly containers: readonly Container[];
+  readonly initContainers?: readonly Container[];
+  readonly volumes: readonly Record<string, unknown>[];
+  readonly securityContext: Record<string, unknown>;
+  readonly terminationGracePeriodSeconds?: number;
+  readonly [key: string]: unknown;
+}
+
+/** A Kubernetes object, as far as the tests look into it. */
+export interface Manifest {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly metadata: { readonly name: string; readonly labels: Record<string, string> };
+  // biome-ignore lint/suspicious/noExplicitAny: each kind has a shape of its own, which Kubernetes' schemas check.
+  readonly spec?: any;
+  readonly data?: Record<string, string>;
+}
+
+/** Files of values that the chart brings, without their folder. */
+export const EXAMPLES = readdirSync(CHART).filter((name) => /^values-.*\.yaml$/.test(name));
+
+/** What the chart's own defaults lack. */
+export const LEAST = { redis: { secretName: "own-redis" } };
+
+export class Helm {
+  readonly #program: string;
+  readonly #folder = mkdtempSync(join(tmpdir(), "moiety-chart-"));
+
+  constructor(program: string) {
+    this.#program = program;
+  }
+
+  /** Runs a command with files of values: an example's name, or values. */
+  run(command: readonly string[], ...values: readonly (string | object)[]): SpawnSyncReturns<string> {
+    const files = values.map((given, index) => (typeof given === "string" ? join(CHART, given) : this.#write(given, index)));
+    return spawnSync(this.#program, [...command, ...files.flatMap((file) => ["--values", file])], { encoding: "utf8" });
+  }
+
+  /** The text of all manifests. @throws Error with what helm says. */
+  render(...values: readonly (string | object)[]): string {
+    const { status, stdout, stderr } = this.run(["template", "demo", CHART, "--namespace", "llm"], ...values);
+    if (status !== 0) throw new Error(stderr);
+    return stdout;
+  }
+
+  /** The manifests as objects. */
+  manifests(...values: readonly (string | object)[]): readonly Manifest[] {
+    const documents = parseAllDocuments(this.render(...values)).map((document) => document.toJS() as Manifest | null);
+    return documents.filter((document) => document !== null);
+  }
+
+  #write(values: object, index: number): string {
+    const file = join(this.#folder, `values-${index}.yaml`);
+    writeFileSync(file, stringify(values));
+    return file;
+  }
+}
+
+/** The pods of manifests with the name of what makes them. */
+export function podsOf(manifests: readonly Manifest[]): readonly { readonly owner: Manifest; readonly pod: PodSpec }[] {
+  return manifests.flatMap((owner) => {
+    const pod = owner.kind === "Pod" ? owner.spec : owner.spec?.template?.spec;
+    return pod === undefined ? [] : [{ owner, pod: pod as PodSpec }];
+  });
+}
+
+/** The one object of a kind whose name ends so. */
+export function only(manifests: readonly Manifest[], kind: string, ending: string): Manifest {
+  const found = manifests.filter((manifest) => manifest.kind === kind && manifest.metadata.name.endsWith(ending));
+  const [manifest] = found;
+  if (manifest === undefined || found.length > 1) throw new Error(`${found.length} of ${kind} *${ending}`);
+  return manifest;
+}
