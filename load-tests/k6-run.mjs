@@ -6,6 +6,7 @@ const SCRIPT = fileURLToPath(new URL("k6/load.ts", import.meta.url));
 const VARIABLES = {
   LOAD_DURATION_S: "duration",
   LOAD_RATE: "rate",
+  LOAD_REQUESTS: "requests",
   LOAD_STREAMS: "streams",
   LOAD_CONTEXT_TOKENS: "context",
   LOAD_FIRST_TOKEN_MS: "first-token",

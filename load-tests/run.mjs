@@ -9,8 +9,22 @@ import { Chaos } from "./chaos.mjs";
 import { preparedK6 } from "./k6-program.mjs";
 import { runK6 } from "./k6-run.mjs";
 import { MemoryWatch } from "./memory-watch.mjs";
+import { openTokenSource } from "./token-source.mjs";
 
-const SCENARIOS = ["smoke", "steady", "spike", "soak", "long-context", "mixed-tenants", "idle-streams", "chaos"];
+const SCENARIOS = [
+  "smoke",
+  "steady",
+  "spike",
+  "soak",
+  "long-context",
+  "mixed-tenants",
+  "idle-streams",
+  "chaos",
+  "streams",
+  "requests",
+];
+/** Of these the gateway is the subject: without --url, a source of tokens stands in place of the engine. */
+const PACE_MS = { streams: 1_000, requests: 0 };
 const USAGE = `Usage: npm run load -- <scenario> [options]
 
 Scenarios: ${SCENARIOS.join(", ")}; docs/load-tests.md says what each shows.
@@ -20,6 +34,7 @@ Scenarios: ${SCENARIOS.join(", ")}; docs/load-tests.md says what each shows.
   --key KEY[,KEY]       its keys, one of each tenant
   --duration SECONDS    of the load; each scenario has its own
   --rate COUNT          requests per second (default: 2)
+  --requests COUNT      of the scenario requests (default: 100000)
   --streams COUNT       streams at once, where a scenario holds a number of them
   --context TOKENS      longest prompt plus answer (default: the model's, 16384 at most)
   --first-token MS      what the 95th percentile of the time to the first token has to stay under (default: 3000)
@@ -30,7 +45,7 @@ Scenarios: ${SCENARIOS.join(", ")}; docs/load-tests.md says what each shows.
 
 /** Of a cluster of its own. */
 const TENANTS = { interactive: "load-interactive", bulk: "load-bulk" };
-const OPTIONS = ["url", "key", "duration", "rate", "streams", "context", "first-token", "gap"];
+const OPTIONS = ["url", "key", "duration", "rate", "requests", "streams", "context", "first-token", "gap"];
 
 /** @throws StepError */
 function readArguments() {
@@ -58,13 +73,7 @@ async function main() {
   const k6 = await preparedK6();
   const out = join(STATE, "load", `${scenario}-${new Date().toISOString().replaceAll(":", "-").slice(0, 19)}`);
   mkdirSync(out, { recursive: true });
-  const keys = values.url === undefined ? Object.values(TENANTS) : (values.key ?? "none").split(",");
-  const environment = {
-    MOIETY_API_KEYS: Object.entries(TENANTS)
-      .map(([name, key]) => `${name}:${key}`)
-      .join(","),
-  };
-  const subject = await openSubject(environment, { url: values.url, key: keys[0] });
+  const { subject, keys } = await open(scenario, values);
   const interrupt = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => interrupt.abort());
   try {
@@ -73,6 +82,16 @@ async function main() {
   } finally {
     await subject.stop();
   }
+}
+
+async function open(scenario, { url, key, streams }) {
+  if (url === undefined && scenario in PACE_MS) {
+    const subject = await openTokenSource({ streams: Number(streams ?? 2_000), intervalMs: PACE_MS[scenario] });
+    return { subject, keys: [subject.key] };
+  }
+  const keys = url === undefined ? Object.values(TENANTS) : (key ?? "none").split(",");
+  const named = Object.entries(TENANTS).map(([name, value]) => `${name}:${value}`);
+  return { subject: await openSubject({ MOIETY_API_KEYS: named.join(",") }, { url, key: keys[0] }), keys };
 }
 
 /** Runs k6 and what belongs to it; its exit status, or 1 where only we found a fault. */

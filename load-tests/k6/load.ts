@@ -4,12 +4,10 @@ import http from "k6/http";
 import { Counter, Rate, Trend } from "k6/metrics";
 import type { Options } from "k6/options";
 import { type Body, chat, completion, headersOf, longCompletion } from "./requests.ts";
-import { HOLD_S, IDLE_RAMP_S, PLANS, REFERENCES, TOKENS } from "./scenarios.ts";
+import { HOLD_S, IDLE_RAMP_S, PLANS, REFERENCES, STREAM_TOKENS, STREAMS_RAMP_S, TOKENS } from "./scenarios.ts";
 import { keyOf, settings } from "./settings.ts";
 import { type Endpoint, judge, readStream, type Streamed } from "./stream.ts";
-import { ERROR_CODES } from "./summary.ts";
-
-export { handleSummary } from "./summary.ts";
+import { ERROR_CODES, type SummaryData, summaries } from "./summary.ts";
 
 const plan = PLANS[settings.scenario];
 if (plan === undefined) throw new Error(`there is no scenario ${settings.scenario}`);
@@ -30,6 +28,7 @@ export const options: Options = {
 const same = new Rate("moiety_text_same");
 const cut = new Counter("moiety_streams_cut");
 const repeated = new Counter("moiety_streams_repeated");
+const whole = new Rate("moiety_stream_whole");
 const served = new Trend("moiety_requests_served_at_once");
 
 /** What setup() found, before any load. */
@@ -76,6 +75,11 @@ function compare(text: string, expected: string | undefined): void {
 
 /** Different for every iteration of a run, and the same in every run. */
 const iteration = () => exec.scenario.iterationInTest;
+
+/** k6 finds it only where it is declared. */
+export function handleSummary(data: SummaryData): Record<string, string> {
+  return summaries(data);
+}
 
 export function smoke(): void {
   const alone = answerOf(completion(1, TOKENS.typical));
@@ -128,6 +132,21 @@ export function idle({ texts }: Reference): void {
   if (judge(streamed)) compare(streamed.text, texts[asked]);
 }
 
+/** Asks for so many tokens, and looks whether they all came. */
+function askWhole(tokens: number): void {
+  const { count } = ask("completions", completion(iteration(), tokens));
+  whole.add(count === tokens);
+}
+
+export function stream(): void {
+  sleep((iteration() / (settings.streams ?? 2_000)) * STREAMS_RAMP_S);
+  askWhole(STREAM_TOKENS);
+}
+
+export function request(): void {
+  askWhole(4);
+}
+
 export function probe(): void {
   const load = http.get(`${settings.url}/load`).json("server_load");
   if (typeof load === "number") served.add(load);
@@ -156,5 +175,5 @@ export function survive({ texts }: Reference): void {
     repeated.add(1);
     sleep(0.5);
   }
-  judge({ ending: "failed", code: "no_answer", began: false, text: "" });
+  judge({ ending: "failed", code: "no_answer", began: false, text: "", count: 0 });
 }

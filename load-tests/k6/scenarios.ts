@@ -168,6 +168,44 @@ function chaos(): Plan {
   };
 }
 
+const STREAMS = settings.streams ?? 2_000;
+/** Streams are opened one after another, so that the openings are not all that is measured. */
+export const STREAMS_RAMP_S = Math.ceil(STREAMS / 100);
+/** A token a second from the token source: the first stream is still open when the last has been for `durationS`. */
+export const STREAM_TOKENS = STREAMS_RAMP_S + (durationS ?? 20);
+
+/** So many streams at once, each a slow one. */
+function streams(): Plan {
+  return {
+    scenarios: {
+      streams: { executor: "per-vu-iterations", exec: "stream", vus: STREAMS, iterations: 1, maxDuration: "10m" },
+      probe: { executor: "constant-vus", exec: "probe", vus: 1, duration: seconds(STREAM_TOKENS) },
+    },
+    thresholds: {
+      ...SOUND,
+      ...UNREFUSED,
+      moiety_stream_whole: ["rate==1"],
+      moiety_requests_served_at_once: [`max>=${STREAMS}`],
+    },
+  };
+}
+
+/** Very many short requests; the summary has the memory of the processes before and after. */
+function requests(): Plan {
+  return {
+    scenarios: {
+      requests: {
+        executor: "shared-iterations",
+        exec: "request",
+        vus: settings.streams ?? 32,
+        iterations: settings.requests ?? 100_000,
+        maxDuration: "60m",
+      },
+    },
+    thresholds: { ...SOUND, ...UNREFUSED, moiety_stream_whole: ["rate==1"] },
+  };
+}
+
 export const PLANS: Readonly<Record<string, () => Plan>> = {
   smoke,
   steady,
@@ -177,4 +215,6 @@ export const PLANS: Readonly<Record<string, () => Plan>> = {
   "mixed-tenants": mixedTenants,
   "idle-streams": idleStreams,
   chaos,
+  streams,
+  requests,
 };

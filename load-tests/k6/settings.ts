@@ -11,6 +11,7 @@ export interface Settings {
   readonly durationS: number | undefined;
   /** Requests per second. */
   readonly rate: number | undefined;
+  readonly requests: number | undefined;
   /** At once. */
   readonly streams: number | undefined;
   /** Longest prompt plus answer, tokens. */
@@ -39,6 +40,7 @@ export const settings: Settings = {
   out: text("LOAD_OUT"),
   durationS: amount("LOAD_DURATION_S"),
   rate: amount("LOAD_RATE"),
+  requests: amount("LOAD_REQUESTS"),
   streams: amount("LOAD_STREAMS"),
   contextTokens: amount("LOAD_CONTEXT_TOKENS") ?? 16_384,
   firstTokenMs: amount("LOAD_FIRST_TOKEN_MS") ?? 3_000,

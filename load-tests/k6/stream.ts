@@ -29,6 +29,8 @@ export interface Streamed {
   readonly began: boolean;
   /** Thoughts and content, or a completion's text. */
   readonly text: string;
+  /** Tokens, as the server counts them; without that the events with text. */
+  readonly count: number;
 }
 
 export interface StreamOptions {
@@ -86,9 +88,13 @@ class Reading {
     if (text !== "") this.takeText(text);
   }
 
+  get count(): number {
+    return this.counted ?? this.events;
+  }
+
   /** Figures of the whole stream, however it ended. */
   finish(): void {
-    const count = this.counted ?? this.events;
+    const { count } = this;
     tokens.add(count, this.tags);
     if (this.events > 0) stall.add(this.longestMs, this.tags);
     const seconds = (this.lastMs - (this.firstMs ?? this.lastMs)) / 1_000;
@@ -124,7 +130,7 @@ export function readStream({ endpoint, body, key, timeoutS, tags = {}, isEnough 
   });
   open.add(-1);
   reading.finish();
-  return { ...endingOf(reading, response), began: reading.text !== "", text: reading.text };
+  return { ...endingOf(reading, response), began: reading.text !== "", text: reading.text, count: reading.count };
 }
 
 function endingOf(reading: Reading, { status, error }: { status: number; error: string }): Pick<Streamed, "ending" | "code"> {

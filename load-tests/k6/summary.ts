@@ -24,14 +24,14 @@ interface Metric {
 }
 
 /** Of what k6 gives: what is used of it here. */
-interface SummaryData {
+export interface SummaryData {
   readonly metrics: Readonly<Record<string, Metric>>;
   readonly state: { readonly testRunDurationMs: number };
 }
 
 const round = (value: number | undefined): string => {
   if (value === undefined) return "-";
-  return Math.abs(value) >= 100 ? Math.round(value).toLocaleString("en") : String(Math.round(value * 100) / 100);
+  return Math.abs(value) >= 100 ? String(Math.round(value)) : String(Math.round(value * 100) / 100);
 };
 
 const row = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
@@ -41,7 +41,8 @@ const table = (head: readonly string[], rows: readonly (readonly string[])[]) =>
 /** Only what a threshold asks for, and not what is there to be listed. */
 const isAsked = (expression: string) => !expression.endsWith(">=0");
 
-export function handleSummary(data: SummaryData): Record<string, string> {
+/** Files by name, and what is printed. */
+export function summaries(data: SummaryData): Record<string, string> {
   const text = markdown(data);
   return {
     [`${settings.out}/summary.md`]: text,
