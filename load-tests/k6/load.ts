@@ -134,7 +134,9 @@ export function idle({ texts }: Reference): void {
 
 /** Asks for so many tokens, and looks whether they all came. */
 function askWhole(tokens: number): void {
-  const { count } = ask("completions", completion(iteration(), tokens));
+  const index = iteration();
+  // The token source takes a stream's number from its prompt, to keep streams out of step.
+  const { count } = ask("completions", completion(index, tokens, { prompt: [1, (index >> 8) & 255, index & 255] }));
   whole.add(count === tokens);
 }
 

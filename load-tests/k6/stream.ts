@@ -53,7 +53,7 @@ interface Chunk {
 }
 
 /** Milliseconds since the run began, with a fraction. */
-export const nowMs = (): number => exec.instance.currentTestRunDuration;
+const nowMs = (): number => exec.instance.currentTestRunDuration;
 
 const textOf = ({ choices = [] }: Chunk): string =>
   choices.map(({ text, delta }) => text ?? `${delta?.reasoning ?? ""}${delta?.content ?? ""}`).join("");
