@@ -1,6 +1,6 @@
 import { defineConfig } from "vitest/config";
 
-const FOLDERS = ["packages", "services", "conformance", "deploy", "charts"];
+const FOLDERS = ["packages", "services", "conformance", "deploy", "charts", "load-tests"];
 const END_TO_END = "**/*.e2e.test.ts";
 const NOT_OURS = ["**/node_modules/**", "**/dist/**"];
 

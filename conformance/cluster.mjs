@@ -11,22 +11,29 @@ const MOIETY = fileURLToPath(new URL("../packages/cli/bin/moiety.js", import.met
 const KEY = "conformance-key";
 
 /**
- * A served API to check: the one that MOIETY_CONFORMANCE_URL names (with MOIETY_CONFORMANCE_KEY), or a cluster of its own with the default
- * model, as `npm start` has it. What is checked is whatever model it lists first.
+ * A served API to check: the one that is named, or a cluster of its own with the default model, as `npm start` has it. What is checked
+ * is whatever model it lists first.
  *
  * @param {Readonly<Record<string, string>>} environment of the cluster's processes, beside this process's own
- * @returns {Promise<{ url: string, key: string, model: string, stop: () => Promise<void> }>} `url` without `/v1`
+ * @param {{ url?: string, key?: string }} named by default in MOIETY_CONFORMANCE_URL and MOIETY_CONFORMANCE_KEY
+ * @returns {Promise<{ url: string, key: string, model: string, dataDir?: string, stop: () => Promise<void> }>} `url` without `/v1`;
+ *   `dataDir` of its own cluster
  */
-export async function openSubject(environment = {}) {
-  const { MOIETY_CONFORMANCE_URL: given, MOIETY_CONFORMANCE_KEY: key = "none" } = process.env;
-  const { url, stop } = given === undefined ? await startCluster(environment) : { url: given, stop: async () => {} };
-  const access = { url: url.replace(/\/(v1\/?)?$/, ""), key: given === undefined ? KEY : key };
+export async function openSubject(environment = {}, named = namedSubject()) {
+  const isOwn = named.url === undefined;
+  const { url, dataDir, stop } = isOwn ? await startCluster(environment) : { url: named.url, stop: async () => {} };
+  const access = { url: url.replace(/\/(v1\/?)?$/, ""), key: named.key ?? (isOwn ? KEY : "none") };
   try {
-    return { ...access, model: await servedModel(access), stop };
+    return { ...access, model: await servedModel(access), ...(dataDir === undefined ? {} : { dataDir }), stop };
   } catch (error) {
     await stop();
     throw error;
   }
+}
+
+function namedSubject() {
+  const { MOIETY_CONFORMANCE_URL: url, MOIETY_CONFORMANCE_KEY: key } = process.env;
+  return url === undefined ? {} : { url, key };
 }
 
 async function servedModel({ url, key }) {
@@ -63,7 +70,7 @@ async function startCluster(environment) {
     }
     await sleep(50);
   }
-  return { url: `http://127.0.0.1:${port}`, stop };
+  return { url: `http://127.0.0.1:${port}`, dataDir: folder, stop };
 }
 
 async function freePort() {

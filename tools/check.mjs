@@ -16,7 +16,10 @@ const CHECKS = {
     run: () => call(bin("biome"), ["ci", "--colors=off", "--max-diagnostics=50", "."]),
   },
   types: { title: "types of the sources", run: () => call(bin("tsc"), ["-b"]) },
-  "test-types": { title: "types of the tests", run: () => call(bin("tsc"), ["-p", "tsconfig.test.json"]) },
+  "test-types": {
+    title: "types of the tests",
+    run: () => call(bin("tsc"), ["-p", "tsconfig.test.json"]) ?? call(bin("tsc"), ["-p", "load-tests/k6"]),
+  },
   proto: { title: "protocol lint and format", run: checkProto },
   generated: { title: "generated code is up to date", run: checkGenerated },
   knip: { title: "unused files, exports and dependencies", run: () => call(bin("knip"), ["--no-progress", "--no-config-hints"]) },
