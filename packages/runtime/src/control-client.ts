@@ -4,6 +4,7 @@ import { backoffMs } from "./backoff.js";
 import { type ControlSession, openControlSession } from "./control-session.js";
 import type { Logger } from "./logger.js";
 import { parsePlacement, placementMessage } from "./placement-message.js";
+import { plainTransport, type Transport } from "./transport.js";
 
 /** Who a worker says it is; constant for the life of its process. */
 export interface WorkerIntroduction {
@@ -21,6 +22,8 @@ export interface WorkerIntroduction {
 export interface ControlClientOptions {
   /** host:port or unix:path of the router. */
   readonly routerAddress: string;
+  /** Absent: plain text. */
+  readonly transport?: Transport;
   readonly worker: WorkerIntroduction;
   /** Called for every heartbeat that is really sent, so that it may hand over counts "since the last". Must not throw. */
   readonly status: () => Omit<WorkerStatus, "draining">;
@@ -178,6 +181,7 @@ export class ControlClient {
     const welcomed = deferred<number>();
     const session = openControlSession({
       routerAddress: this.#options.routerAddress,
+      transport: this.#options.transport ?? plainTransport,
       onMessage: (message) => this.#receive(message, welcomed, session),
     });
     this.#session = session;

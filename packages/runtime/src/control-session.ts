@@ -1,7 +1,8 @@
 import type { ClientDuplexStream, ServiceError } from "@grpc/grpc-js";
 import { AppError, errorCodeOf } from "@moiety/core";
 import { ControlServiceClient, type RouterMessage, type WorkerMessage } from "@moiety/proto";
-import { controlChannelOptions, insecureCredentials } from "./grpc.js";
+import { controlChannelOptions } from "./grpc.js";
+import type { Transport } from "./transport.js";
 
 /** One stream to the router, from its opening to its end. */
 export interface ControlSession {
@@ -19,12 +20,13 @@ export interface ControlSession {
 
 export interface ControlSessionOptions {
   readonly routerAddress: string;
+  readonly transport: Transport;
   readonly onMessage: (message: RouterMessage) => void;
 }
 
 /** Opens a stream on a connection of its own, so that back-off has one owner: the caller. */
 export function openControlSession(options: ControlSessionOptions): ControlSession {
-  const client = new ControlServiceClient(options.routerAddress, insecureCredentials(), controlChannelOptions);
+  const client = new ControlServiceClient(options.routerAddress, options.transport.clientCredentials(), controlChannelOptions);
   const stream = client.join();
   let over = false;
   let settle: (outcome: AppError | undefined) => void = () => {};

@@ -1,5 +1,6 @@
-import { type ChannelOptions, credentials, Server, ServerCredentials } from "@grpc/grpc-js";
+import { type ChannelOptions, credentials, Server } from "@grpc/grpc-js";
 import { AppError } from "@moiety/core";
+import { plainTransport, type Transport } from "./transport.js";
 
 const MIB = 1024 * 1024;
 
@@ -36,9 +37,9 @@ export interface ListeningServer {
 }
 
 /** Binds a gRPC server. `address` is host:port or unix:path. */
-export async function listen(server: Server, address: string): Promise<ListeningServer> {
+export async function listen(server: Server, address: string, transport: Transport = plainTransport): Promise<ListeningServer> {
   const port = await new Promise<number>((resolve, reject) =>
-    server.bindAsync(address, ServerCredentials.createInsecure(), (error, bound) =>
+    server.bindAsync(address, transport.serverCredentials(), (error, bound) =>
       error
         ? reject(new AppError("UNAVAILABLE", `cannot listen on ${address}: ${error.message}`, { cause: error }))
         : resolve(bound),

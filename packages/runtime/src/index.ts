@@ -7,3 +7,4 @@ export * from "./metrics.js";
 export * from "./placement-message.js";
 export * from "./process-server.js";
 export * from "./shutdown.js";
+export * from "./transport.js";

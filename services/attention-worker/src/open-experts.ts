@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import type { WorkerId } from "@moiety/core";
 import type { ExpertEngine } from "@moiety/kernels";
 import type { Checkpoint } from "@moiety/model";
-import { ControlClient, type Logger } from "@moiety/runtime";
+import { ControlClient, type Logger, plainTransport, type Transport } from "@moiety/runtime";
 import type { ExpertPool } from "./experts/expert-pool.js";
 import { type ExpertPoolObserver, silentObserver } from "./experts/expert-pool-observer.js";
 import { LocalExpertPool } from "./experts/local-expert-pool.js";
@@ -50,16 +50,19 @@ export interface RemoteExpertsOptions {
   readonly listenAddress: string;
   /** Where expert workers reach it: host, host:port or unix:path. Absent: the listen address. */
   readonly advertiseAddress?: string;
+  /** Absent: plain text. */
+  readonly transport?: Transport;
   readonly observer?: ExpertPoolObserver;
   readonly logger: Logger;
 }
 
 /** Experts on the workers that the router places them on. @throws AppError UNAVAILABLE when the address is taken. */
 export async function openRemoteExperts(options: RemoteExpertsOptions): Promise<OpenExperts> {
-  const { model, workerId, routerAddress, listenAddress, advertiseAddress, logger } = options;
+  const { model, workerId, routerAddress, listenAddress, advertiseAddress, transport = plainTransport, logger } = options;
   const pool = await RemoteExpertPool.start({
     selfId: workerId,
     listenAddress,
+    transport,
     ...(advertiseAddress === undefined ? {} : { advertiseAddress }),
     model: model.identity,
     observer: logged(options.observer ?? silentObserver, logger),
@@ -67,6 +70,7 @@ export async function openRemoteExperts(options: RemoteExpertsOptions): Promise<
   const { identity, attention } = model;
   const control: ControlClient = new ControlClient({
     routerAddress,
+    transport,
     worker: { workerId, incarnation: randomUUID(), kind: "attention", address: pool.address, model: identity, capacitySlots: 0 },
     status: () => ({
       readyEpoch: control.active?.epoch ?? 0,

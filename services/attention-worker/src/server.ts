@@ -1,7 +1,16 @@
 import { basename } from "node:path";
 import { AppError, type Clock, parseWorkerId, systemClock, type WorkerId } from "@moiety/core";
 import { createRequestConsumer, type RequestConsumer } from "@moiety/queue";
-import { type ControlClient, createRegistry, type Logger, type ProcessServer, startProcessServer } from "@moiety/runtime";
+import {
+  type ControlClient,
+  createRegistry,
+  type Logger,
+  openTransport,
+  type ProcessServer,
+  plainTransport,
+  startProcessServer,
+  type Transport,
+} from "@moiety/runtime";
 import type { AttentionWorkerConfig } from "./config.js";
 import { Engine } from "./engine.js";
 import type { ExpertPool } from "./experts/expert-pool.js";
@@ -40,6 +49,7 @@ export async function startAttentionWorker(options: AttentionWorkerOptions): Pro
   const { config, logger, clock = systemClock } = options;
   const workerId = parseWorkerId(config.MOIETY_WORKER_ID);
   const registry = createRegistry({ service: "attention-worker", instance: workerId });
+  const transport = usesExpertWorkers(config) ? await openTransport({ config, logger, registry }) : plainTransport;
   const modelName = config.MOIETY_MODEL_NAME ?? basename(config.MOIETY_MODEL);
   const metrics = createAttentionMetrics({ registry, modelName, engine: workerId });
   let probe: () => Promise<readonly string[]> = async () => ["model: the checkpoint is being opened"];
@@ -50,16 +60,17 @@ export async function startAttentionWorker(options: AttentionWorkerOptions): Pro
     readiness: () => probe(),
   });
   try {
-    const parts = await assemble({ options, workerId, metrics, clock });
+    const parts = await assemble({ options, workerId, transport, metrics, clock });
     probe = parts.missing;
     logger.info({ httpPort: http.port, workerId, level: parts.model.kernels.level }, "attention worker started");
     let closed: Promise<void> | undefined;
     const close = (drainMs: number) => {
-      closed ??= closeAll(parts, http, drainMs);
+      closed ??= closeAll(parts, http, drainMs).finally(() => transport.close());
       return closed;
     };
     return { httpPort: http.port, missing: parts.missing, close };
   } catch (error) {
+    transport.close();
     await http.close();
     throw error;
   }
@@ -79,11 +90,12 @@ interface Parts {
 interface Assembly {
   readonly options: AttentionWorkerOptions;
   readonly workerId: WorkerId;
+  readonly transport: Transport;
   readonly metrics: AttentionMetrics;
   readonly clock: Clock;
 }
 
-async function assemble({ options, workerId, metrics, clock }: Assembly): Promise<Parts> {
+async function assemble({ options, workerId, transport, metrics, clock }: Assembly): Promise<Parts> {
   const { config, logger } = options;
   let pools: KvCacheOptions | undefined;
   const model = await openModel({
@@ -106,7 +118,7 @@ async function assemble({ options, workerId, metrics, clock }: Assembly): Promis
     logger.fatal({ err: error }, "attention worker cannot go on");
     options.onBroken(error);
   };
-  const { pool, control, loaded } = await openExperts({ options, workerId, metrics, clock }, model);
+  const { pool, control, loaded } = await openExperts({ options, workerId, transport, metrics, clock }, model);
   loaded.catch((error: unknown) => onBroken(AppError.from(error)));
   const consumer = createRequestConsumer({
     redisUrl: config.MOIETY_REDIS_URL,
@@ -175,8 +187,13 @@ async function assemble({ options, workerId, metrics, clock }: Assembly): Promis
   return { model, pool, control, consumer, engine, missing, beginClosing };
 }
 
+/** Without, it has no gRPC port. */
+function usesExpertWorkers(config: AttentionWorkerConfig): boolean {
+  return !config.MOIETY_COLOCATED && config.MOIETY_ROUTER_ADDRESS !== undefined;
+}
+
 /** With its own experts a worker needs nothing from a router, and tells it nothing. */
-async function openExperts({ options, workerId, metrics }: Assembly, model: OpenModel): Promise<OpenExperts> {
+async function openExperts({ options, workerId, transport, metrics }: Assembly, model: OpenModel): Promise<OpenExperts> {
   const { config, logger } = options;
   const { MOIETY_ROUTER_ADDRESS: routerAddress, MOIETY_ADVERTISE_ADDRESS: advertiseAddress } = config;
   if (config.MOIETY_COLOCATED || routerAddress === undefined) return openLocalExperts(model);
@@ -185,6 +202,7 @@ async function openExperts({ options, workerId, metrics }: Assembly, model: Open
     workerId,
     routerAddress,
     listenAddress: config.MOIETY_LISTEN_ADDRESS,
+    transport,
     ...(advertiseAddress === undefined ? {} : { advertiseAddress }),
     observer: metrics.experts,
     logger,

@@ -3,7 +3,17 @@ import { type Clock, type PlacementTable, parseWorkerId, systemClock, type Worke
 import { openKernels } from "@moiety/kernels";
 import { openCheckpoint } from "@moiety/model";
 import { expertRowService, modelIdentity } from "@moiety/proto";
-import { advertisedAddress, ControlClient, createServer, type Logger, listen, startProcessServer } from "@moiety/runtime";
+import {
+  advertisedAddress,
+  ControlClient,
+  createRegistry,
+  createServer,
+  type Logger,
+  listen,
+  openTransport,
+  startProcessServer,
+  type Transport,
+} from "@moiety/runtime";
 import type { ExpertWorkerConfig } from "./config.js";
 import { type ExpertSource, WorkerParts } from "./worker-parts.js";
 
@@ -64,11 +74,15 @@ export async function startExpertWorker(options: ExpertWorkerOptions): Promise<E
 export async function serveExperts(options: ServeExpertsOptions): Promise<ExpertWorker> {
   const { config, source, logger, clock = systemClock } = options;
   const id = parseWorkerId(config.MOIETY_WORKER_ID);
+  const registry = createRegistry({ service: "expert-worker", instance: id });
+  const transport = await openTransport({ config, logger, registry });
   let address = config.MOIETY_LISTEN_ADDRESS;
   let control: ControlClient | undefined;
   const parts = new WorkerParts({
     id,
     config,
+    registry,
+    transport,
     source,
     logger,
     clock,
@@ -78,7 +92,7 @@ export async function serveExperts(options: ServeExpertsOptions): Promise<Expert
   const { links, executor, holdings } = parts;
   const server = createServer();
   server.addService(expertRowService, links.implementation);
-  const listening = await listen(server, config.MOIETY_LISTEN_ADDRESS);
+  const listening = await listen(server, config.MOIETY_LISTEN_ADDRESS, transport);
   address = advertisedAddress(config.MOIETY_LISTEN_ADDRESS, listening.port, config.MOIETY_ADVERTISE_ADDRESS);
   const http = await startProcessServer({
     host: config.MOIETY_HTTP_HOST,
@@ -89,7 +103,7 @@ export async function serveExperts(options: ServeExpertsOptions): Promise<Expert
     await Promise.all([listening.close(), holdings.close()]);
     throw error;
   });
-  if (options.joinRouter !== false) control = joinRouter({ ...options, id, address, clock, parts });
+  if (options.joinRouter !== false) control = joinRouter({ ...options, id, address, transport, clock, parts });
   logger.info({ address, httpPort: http.port }, "expert worker listening");
   const close = async () => {
     await control?.leave(config.MOIETY_HAND_OVER_MS);
@@ -97,6 +111,7 @@ export async function serveExperts(options: ServeExpertsOptions): Promise<Expert
     await executor.whenIdle();
     links.close();
     await Promise.all([listening.close(), http.close(), holdings.close()]);
+    transport.close();
     await options.onClosed?.();
   };
   return {
@@ -116,13 +131,15 @@ interface JoinOptions extends ServeExpertsOptions {
   readonly address: string;
   readonly clock: Clock;
   readonly parts: WorkerParts;
+  readonly transport: Transport;
 }
 
-function joinRouter({ config, source, logger, clock, id, address, parts }: JoinOptions): ControlClient {
+function joinRouter({ config, source, logger, clock, id, address, transport, parts }: JoinOptions): ControlClient {
   const { holdings, executor, heat } = parts;
   const { model, engine } = source;
   const control = new ControlClient({
     routerAddress: config.MOIETY_ROUTER_ADDRESS,
+    transport,
     worker: {
       workerId: id,
       incarnation: randomUUID(),

@@ -2,7 +2,7 @@ import { type Clock, invariant, type WorkerId } from "@moiety/core";
 import type { ExpertEngine } from "@moiety/kernels";
 import type { ExpertRefs } from "@moiety/model";
 import { type ModelIdentity, rowBytesOf } from "@moiety/proto";
-import { createRegistry, type Logger } from "@moiety/runtime";
+import type { createRegistry, Logger, Transport } from "@moiety/runtime";
 import type { CallFacts } from "./calls/call-check.js";
 import { CallIntake } from "./calls/call-intake.js";
 import { Executor, type ExecutorObserver } from "./calls/executor.js";
@@ -22,6 +22,8 @@ export interface ExpertSource {
 export interface WorkerPartsOptions {
   readonly id: WorkerId;
   readonly config: ExpertWorkerConfig;
+  readonly registry: ReturnType<typeof createRegistry>;
+  readonly transport: Transport;
   readonly source: ExpertSource;
   readonly logger: Logger;
   readonly clock: Clock;
@@ -44,10 +46,10 @@ export class WorkerParts {
 
   constructor(options: WorkerPartsOptions) {
     this.#options = options;
-    const { id, source } = options;
+    const { source } = options;
     this.#rowBytes = rowBytesOf(source.model);
     invariant(this.#rowBytes > 0, "a model has activations");
-    this.registry = createRegistry({ service: "expert-worker", instance: id });
+    this.registry = options.registry;
     this.heat = new ExpertHeat(source.model);
     this.holdings = this.#createHoldings();
     this.executor = this.#createExecutor();
@@ -97,7 +99,7 @@ export class WorkerParts {
   }
 
   #createLinks(): LinkService {
-    const { id, source, config, clock, logger, selfAddress } = this.#options;
+    const { id, source, config, transport, clock, logger, selfAddress } = this.#options;
     const { holdings, executor } = this;
     const facts: CallFacts = {
       model: source.model,
@@ -115,6 +117,7 @@ export class WorkerParts {
       selfAddress,
       maxLinks: config.MOIETY_MAX_LINKS,
       openTimeoutMs: config.MOIETY_LINK_OPEN_TIMEOUT_MS,
+      transport,
       clock,
       logger,
       onCall: (link, call) => intake.take(link, call),

@@ -1,10 +1,11 @@
-import { env, processConfigShape } from "@moiety/runtime";
+import { env, processConfigShape, tlsConfigShape } from "@moiety/runtime";
 import { z } from "zod";
 
 /** Everything that the router can be told. */
 export const routerConfigSchema = z
   .object({
     ...processConfigShape,
+    ...tlsConfigShape,
     MOIETY_ROUTER_ID: env.text("router").describe("name of this process in logs"),
     MOIETY_LISTEN_ADDRESS: env
       .text("127.0.0.1:7070")

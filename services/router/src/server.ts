@@ -1,6 +1,6 @@
 import { type Clock, systemClock } from "@moiety/core";
 import { ControlServiceService } from "@moiety/proto";
-import { createRegistry, createServer, type Logger, listen, startProcessServer } from "@moiety/runtime";
+import { createRegistry, createServer, type Logger, listen, openTransport, startProcessServer } from "@moiety/runtime";
 import { Cluster, type ClusterEvent } from "./cluster.js";
 import type { RouterConfig } from "./config.js";
 import { createControlService } from "./control-service.js";
@@ -27,6 +27,7 @@ export interface Router {
 export async function startRouter(options: RouterOptions): Promise<Router> {
   const { config, logger, clock = systemClock } = options;
   const registry = createRegistry({ service: "router", instance: config.MOIETY_ROUTER_ID });
+  const transport = await openTransport({ config, logger, registry });
   const rowCounts = new RowCounts();
   const metrics = createRouterMetrics({ registry, rowCounts, clock, cluster: () => cluster });
   const onEvent = (event: ClusterEvent) => {
@@ -47,7 +48,7 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
     ControlServiceService,
     createControlService({ cluster, rowCounts, clock, logger, ...streamLimitsOf(config) }),
   );
-  const listening = await listen(server, config.MOIETY_LISTEN_ADDRESS);
+  const listening = await listen(server, config.MOIETY_LISTEN_ADDRESS, transport);
   const http = await startProcessServer({
     host: config.MOIETY_HTTP_HOST,
     port: config.MOIETY_HTTP_PORT,
@@ -63,6 +64,7 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
     await stopTicking();
     cluster.close();
     await Promise.all([listening.close(), http.close()]);
+    transport.close();
   };
   return { port: listening.port, httpPort: http.port, cluster, close };
 }

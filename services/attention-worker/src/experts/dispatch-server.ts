@@ -6,7 +6,7 @@ import {
   identityMismatch,
   type ModelIdentity,
 } from "@moiety/proto";
-import { createServer, listen } from "@moiety/runtime";
+import { createServer, listen, type Transport } from "@moiety/runtime";
 
 /** Takes over the stream on which an expert worker pulls its calls. */
 export type DispatchAcceptor = (stream: DispatchStream) => void;
@@ -27,6 +27,8 @@ export async function startDispatchServer(options: {
   /** host:port or unix:path. */
   readonly listenAddress: string;
   readonly model: ModelIdentity;
+  /** Absent: plain text. */
+  readonly transport?: Transport;
 }): Promise<DispatchServer> {
   const expected = new Map<string, DispatchAcceptor>();
   const server = createServer();
@@ -42,7 +44,7 @@ export async function startDispatchServer(options: {
     },
   };
   server.addService(attentionRowService, implementation);
-  const listening = await listen(server, options.listenAddress);
+  const listening = await listen(server, options.listenAddress, options.transport);
   return {
     port: listening.port,
     expect(linkId, accept) {

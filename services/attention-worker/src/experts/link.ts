@@ -10,7 +10,7 @@ import {
   rowBytesOf,
   type Subscribe,
 } from "@moiety/proto";
-import { dataChannelOptions, insecureCredentials } from "@moiety/runtime";
+import { dataChannelOptions, type Transport } from "@moiety/runtime";
 import type { DispatchServer } from "./dispatch-server.js";
 import type { ExpertPoolObserver } from "./expert-pool-observer.js";
 import { type LinkEvent, type LinkState, transition } from "./link-state.js";
@@ -25,6 +25,7 @@ export interface LinkOptions {
   readonly selfAddress: string;
   readonly model: ModelIdentity;
   readonly server: DispatchServer;
+  readonly transport: Transport;
   /** Rows on their way and expected back, in bytes; one call may exceed it, if it is the only one. */
   readonly maxOutstandingBytes: number;
   /** Calls that may wait for room. */
@@ -152,7 +153,7 @@ export class Link {
   #open(linkId: string): void {
     const { selfId, selfAddress, model, server, address, clock, openTimeoutMs } = this.#options;
     const withdraw = server.expect(linkId, (stream) => this.#acceptDispatches(linkId, stream));
-    const client = new ExpertRowClient(address, insecureCredentials(), dataChannelOptions);
+    const client = new ExpertRowClient(address, this.#options.transport.clientCredentials(), dataChannelOptions);
     const request: Subscribe = { linkId, subscriberId: selfId, subscriberAddress: selfAddress, model };
     const results = client.pull(request);
     results.on("metadata", () => this.#apply({ kind: "half-open", linkId, half: "results" }));

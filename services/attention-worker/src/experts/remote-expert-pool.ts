@@ -1,6 +1,6 @@
 import { AppError, type Clock, invariant, type PlacementTable, systemClock, type WorkerId } from "@moiety/core";
 import { type ModelIdentity, rowBytesOf } from "@moiety/proto";
-import { advertisedAddress, backoffMs } from "@moiety/runtime";
+import { advertisedAddress, backoffMs, plainTransport, type Transport } from "@moiety/runtime";
 import { ChangeBell } from "./change-bell.js";
 import { DeadlineSweep } from "./deadline-sweep.js";
 import { planDispatches, type RowChoices } from "./dispatch-plan.js";
@@ -21,6 +21,8 @@ export interface RemoteExpertPoolOptions {
   /** Where expert workers reach it: host, host:port or unix:path. Absent: the listen address. */
   readonly advertiseAddress?: string;
   readonly model: ModelIdentity;
+  /** Absent: plain text. */
+  readonly transport?: Transport;
   readonly limits?: Partial<RemoteExpertPoolLimits>;
   readonly observer?: ExpertPoolObserver;
   readonly clock?: Clock;
@@ -92,14 +94,16 @@ export class RemoteExpertPool implements ExpertPool {
     this.#view = emptyView(model.layers * model.experts);
     const { maxOutstandingBytes, maxWaitingCalls, linkOpenTimeoutMs: openTimeoutMs, retireMs } = this.#limits;
     const onChange = () => this.#refresh();
-    const base = { selfId, selfAddress: this.address, model, server, clock, random, observer, onChange };
+    const { transport = plainTransport } = options;
+    const base = { selfId, selfAddress: this.address, model, server, transport, clock, random, observer, onChange };
     this.#links = new LinkSet({ ...base, maxOutstandingBytes, maxWaitingCalls, openTimeoutMs }, retireMs);
   }
 
   /** @throws AppError UNAVAILABLE when the address cannot be bound; INVALID_ARGUMENT for a model without activations. */
   static async start(options: RemoteExpertPoolOptions): Promise<RemoteExpertPool> {
     if (rowBytesOf(options.model) === 0) throw new AppError("INVALID_ARGUMENT", "model: activation and hidden size are required");
-    const server = await startDispatchServer({ listenAddress: options.listenAddress, model: options.model });
+    const { listenAddress, model, transport = plainTransport } = options;
+    const server = await startDispatchServer({ listenAddress, model, transport });
     return new RemoteExpertPool(options, server);
   }
 

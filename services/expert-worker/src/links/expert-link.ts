@@ -9,7 +9,7 @@ import {
   type RowClient,
   type Subscribe,
 } from "@moiety/proto";
-import { dataChannelOptions, insecureCredentials } from "@moiety/runtime";
+import { dataChannelOptions, type Transport } from "@moiety/runtime";
 import type { CallOwner } from "../calls/call.js";
 
 export interface ExpertLinkOptions {
@@ -19,6 +19,7 @@ export interface ExpertLinkOptions {
   readonly selfAddress: string;
   readonly model: ModelIdentity;
   readonly openTimeoutMs: number;
+  readonly transport: Transport;
   readonly clock: Clock;
   onCall(link: ExpertLink, call: DispatchRows): void;
   /** Once. */
@@ -47,7 +48,7 @@ export class ExpertLink implements CallOwner {
     results.on("cancelled", () => this.close("the attention worker let go of the stream of results"));
     results.on("error", (error) => this.close(error.message));
     results.on("drain", () => this.#dispatches.resume());
-    this.#client = new AttentionRowClient(subscriberAddress, insecureCredentials(), dataChannelOptions);
+    this.#client = new AttentionRowClient(subscriberAddress, options.transport.clientCredentials(), dataChannelOptions);
     const request: Subscribe = { linkId, subscriberId: selfId, subscriberAddress: selfAddress, model };
     this.#dispatches = this.#client.pull(request);
     this.#dispatches.on("metadata", () => this.#confirm());

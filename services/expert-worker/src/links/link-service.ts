@@ -1,6 +1,6 @@
 import { AppError, type Clock } from "@moiety/core";
 import { type DispatchRows, type ExpertRowServer, identityMismatch, type ModelIdentity, type ResultStream } from "@moiety/proto";
-import { type Logger, parseAddress } from "@moiety/runtime";
+import { type Logger, parseAddress, type Transport } from "@moiety/runtime";
 import { ExpertLink, refuse } from "./expert-link.js";
 
 export interface LinkServiceOptions {
@@ -10,6 +10,7 @@ export interface LinkServiceOptions {
   readonly selfAddress: () => string;
   readonly maxLinks: number;
   readonly openTimeoutMs: number;
+  readonly transport: Transport;
   readonly clock: Clock;
   readonly logger: Logger;
   onCall(link: ExpertLink, call: DispatchRows): void;
@@ -57,7 +58,7 @@ export class LinkService {
 
   #accept(stream: ResultStream): void {
     this.#check(stream);
-    const { selfId, selfAddress, model, openTimeoutMs, clock, logger, onCall } = this.#options;
+    const { selfId, selfAddress, model, openTimeoutMs, transport, clock, logger, onCall } = this.#options;
     const { linkId, subscriberId } = stream.request;
     const link = new ExpertLink({
       results: stream,
@@ -65,6 +66,7 @@ export class LinkService {
       selfAddress: selfAddress(),
       model,
       openTimeoutMs,
+      transport,
       clock,
       onCall,
       onClose: (closed, reason) => {
