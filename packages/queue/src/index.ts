@@ -22,6 +22,7 @@ export {
 export { queueKeys } from "./keys.js";
 export { type LedgerOptions, type Ledgers, openLedgers } from "./ledgers.js";
 export type { Page, PageQuery } from "./page.js";
+export { patiently } from "./patience.js";
 export { createRequestProducer, type RequestProducerOptions } from "./producer.js";
 export { MAX_PRIORITY } from "./record-codec.js";
 export { connectRedis, disconnectRedis, type QueueConnectionOptions, type RedisConnection } from "./redis-connection.js";

@@ -79,6 +79,11 @@ export const gatewayConfigSchema = z.object({
     .optional()
     .describe("keys that clients must present, separated by commas: name:key, or key alone; the name is the tenant"),
   MOIETY_API_KEYS_FILE: z.string().optional().describe("file with one key a line, like MOIETY_API_KEYS"),
+  MOIETY_ADMIN_KEY: z
+    .string()
+    .optional()
+    .describe("key of /admin/v1, where API keys are created and revoked; with it every client needs a key"),
+  MOIETY_ADMIN_KEY_FILE: z.string().optional().describe("file that holds the admin key, in place of MOIETY_ADMIN_KEY"),
 });
 
 export type GatewayConfig = z.output<typeof gatewayConfigSchema>;

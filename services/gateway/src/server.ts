@@ -1,10 +1,13 @@
 import { randomUUID } from "node:crypto";
-import { AppError, type Clock, systemClock, type TenantId } from "@moiety/core";
+import { AppError, type Clock, invariant, systemClock, type TenantId } from "@moiety/core";
 import { createRequestProducer } from "@moiety/queue";
 import { addProcessRoutes, createRegistry, dropSilentConnections, type Logger } from "@moiety/runtime";
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
+import { addKeyRoutes } from "./admin/key-routes.js";
+import { loadAdminKey } from "./auth/admin-key.js";
 import { loadApiKeys } from "./auth/api-keys.js";
 import { authenticate } from "./auth/authenticate.js";
+import { KeyStore } from "./auth/key-store.js";
 import { openBatchService } from "./batches/batch-service.js";
 import { addFileAndBatchRoutes } from "./batches/routes.js";
 import type { GatewayConfig } from "./config.js";
@@ -64,7 +67,8 @@ class Traffic {
 /** @throws AppError when the checkpoint or the keys cannot be read, or the port is taken. Redis may come later. */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const { config, logger, clock = systemClock } = options;
-  const keys = await loadApiKeys(config.MOIETY_API_KEYS, config.MOIETY_API_KEYS_FILE);
+  const adminDigest = await loadAdminKey(config.MOIETY_ADMIN_KEY, config.MOIETY_ADMIN_KEY_FILE);
+  const fixed = await loadApiKeys(config.MOIETY_API_KEYS, config.MOIETY_API_KEYS_FILE);
   const model = await openServedModel(config.MOIETY_MODEL, config.MOIETY_MODEL_NAME);
   const registry = createRegistry({ service: "gateway", instance: config.MOIETY_GATEWAY_ID });
   const producer = createRequestProducer({
@@ -84,8 +88,12 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const withoutEngine = (name: string) => workers.withoutEngine(name);
   const grammar = { ...openGrammar(model, logger), withoutEngine, clock, observer: metrics.grammar };
   const tenants = new WeakMap<FastifyRequest, TenantId>();
-  const tenantOf = (request: FastifyRequest): TenantId =>
-    tenants.get(request) ?? authenticate(keys, request.headers.authorization);
+  const tenantOf = (request: FastifyRequest): TenantId => {
+    const tenant = tenants.get(request);
+    invariant(tenant !== undefined, "a route asks for a tenant that was not authenticated");
+    return tenant;
+  };
+  const issued = adminDigest && openKeyStore(config, clock, logger);
   const names = new TokenNames(model.tokenizer);
   const traffic = new Traffic();
   const app = createApp(config);
@@ -96,23 +104,28 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const batches = await openBatchService(context).catch(async (error: unknown) => {
     workers.close();
     await responses.close();
+    await issued?.close();
     await producer.close();
     throw error;
   });
   addErrorHandling(app, logger);
   addTraffic(app, context, traffic);
   app.addHook("onRequest", async (request) => {
-    if (isApi(request)) tenants.set(request, authenticate(keys, request.headers.authorization));
+    if (isApi(request)) tenants.set(request, await authenticate({ fixed, issued }, request.headers.authorization));
   });
   addProcessRoutes(app, { registry, readiness: () => missingForReadiness(context, traffic) });
   await app.register(async (scope) => addOpenAiRoutes(scope, context));
   if (batches) await app.register(async (scope) => addFileAndBatchRoutes(scope, context, batches));
+  if (adminDigest && issued) {
+    await app.register(async (scope) => addKeyRoutes(scope, { keys: issued, adminDigest, logger }));
+  }
   const release = async () => {
     workers.close();
     await batches?.stop();
     await app.close();
     await responses.close();
     await batches?.close();
+    await issued?.close();
     await producer.close();
   };
   const port = await listen(app, config).catch(async (error: unknown) => {
@@ -136,6 +149,15 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       return closed;
     },
   };
+}
+
+function openKeyStore(config: GatewayConfig, clock: Clock, logger: Logger): KeyStore {
+  return new KeyStore({
+    redisUrl: config.MOIETY_REDIS_URL,
+    prefix: config.MOIETY_REDIS_PREFIX,
+    clock,
+    onError: (error) => logger.warn({ err: error }, "fault of the keys' store"),
+  });
 }
 
 function createApp(config: GatewayConfig): FastifyInstance {

@@ -1,6 +1,7 @@
-import { createHash, timingSafeEqual } from "node:crypto";
+import { timingSafeEqual } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { AppError, parseTenantId, type TenantId } from "@moiety/core";
+import { digestOf } from "./issued-key.js";
 
 interface KeyEntry {
   readonly tenant: TenantId;
@@ -8,7 +9,6 @@ interface KeyEntry {
 }
 
 const MAX_KEYS = 10_000;
-const digestOf = (key: string): Buffer => createHash("sha256").update(key).digest();
 
 /** Who may use the gateway. Keys are kept as digests only. */
 export class ApiKeys {

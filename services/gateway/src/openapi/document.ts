@@ -19,7 +19,10 @@ export function openApiDocument(): JsonSchema {
     security: [{ apiKey: [] }, {}],
     paths: paths(),
     components: {
-      securitySchemes: { apiKey: { type: "http", scheme: "bearer", description: "Needed where the gateway has keys." } },
+      securitySchemes: {
+        apiKey: { type: "http", scheme: "bearer", description: "Needed where the gateway has keys." },
+        adminKey: { type: "http", scheme: "bearer", description: "The gateway's admin key." },
+      },
       schemas: schemas(),
     },
   };
@@ -40,13 +43,13 @@ function paths(): JsonSchema {
   return byPath;
 }
 
-function describe({ id, summary, body, form, answer, chunk, open, parameters, also }: Operation): JsonSchema {
+function describe({ id, summary, body, form, answer, chunk, open, admin, parameters, also }: Operation): JsonSchema {
   const schema = body?.length === 1 ? reference(body[0] ?? "") : { anyOf: body?.map(reference) };
   const content = form ? { "multipart/form-data": { schema: form } } : { "application/json": { schema } };
   return {
     operationId: id,
     summary,
-    ...(open ? { security: [] } : {}),
+    ...(open ? { security: [] } : admin ? { security: [{ adminKey: [] }] } : {}),
     ...(parameters ? { parameters } : {}),
     ...(body || form ? { requestBody: { required: true, content } } : {}),
     responses: {

@@ -17,6 +17,8 @@ export interface Operation {
   readonly chunk?: keyof typeof ANSWERS;
   /** Needs no key. */
   readonly open?: true;
+  /** Needs the admin key. */
+  readonly admin?: true;
   readonly parameters?: readonly JsonSchema[];
   /** Answers of other statuses than 200, or that are not JSON. */
   readonly also?: Readonly<Record<string, JsonSchema>>;

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { keyRequestSchema } from "../admin/key-routes.js";
 import { batchRequestSchema } from "../batches/batch-routes.js";
 import { chatRequestSchema } from "../openai/chat-request.js";
 import { completionRequestSchema } from "../openai/completion-request.js";
@@ -20,6 +21,7 @@ import {
   tokenizeAnswer,
 } from "./answers.js";
 import { batchAnswer, batchesAnswer, fileAnswer, fileDeletedAnswer, filesAnswer } from "./file-answers.js";
+import { keyAnswer, keyDeletedAnswer, keysAnswer, shownKeyAnswer } from "./key-answers.js";
 import { inputItemsAnswer, responseAnswer, responseDeletedAnswer, responseEvent } from "./response-answers.js";
 
 /** Bodies of requests, by the names that the document has for them. */
@@ -28,6 +30,7 @@ export const REQUESTS = {
   CompletionRequest: completionRequestSchema,
   ResponseRequest: z.object({ ...sharedFields, ...responseRequestSchema.shape }),
   BatchRequest: batchRequestSchema,
+  KeyRequest: keyRequestSchema,
   TokenizeTextRequest: tokenizeTextSchema,
   TokenizeChatRequest: tokenizeChatSchema,
   DetokenizeRequest: detokenizeRequestSchema,
@@ -48,6 +51,10 @@ export const ANSWERS = {
   FileDeleted: fileDeletedAnswer,
   Batch: batchAnswer,
   Batches: batchesAnswer,
+  Key: keyAnswer,
+  ShownKey: shownKeyAnswer,
+  Keys: keysAnswer,
+  KeyDeleted: keyDeletedAnswer,
   Model: modelAnswer,
   Models: modelsAnswer,
   Tokenized: tokenizeAnswer,

@@ -6,6 +6,7 @@ import {
   disconnectRedis,
   type GenerationParams,
   type LoggedToken,
+  patiently,
   queueKeys,
   type RedisConnection,
   type RedisScript,
@@ -209,19 +210,7 @@ export class ResponseStore {
     return this.#patiently(script.run(this.#redis, keys, [id, prefix, `${tenant}/`, ...args]));
   }
 
-  async #patiently<T>(work: Promise<T>): Promise<T> {
-    work.catch(() => undefined);
-    const patience = new AbortController();
-    const timeout = this.#options.clock.sleep(PATIENCE_MS, patience.signal).then(() => {
-      throw new AppError("UNAVAILABLE", "redis does not answer", { details: { waitedMs: PATIENCE_MS } });
-    });
-    timeout.catch(() => undefined);
-    try {
-      return await Promise.race([work, timeout]);
-    } catch (error) {
-      throw AppError.from(error, "UNAVAILABLE");
-    } finally {
-      patience.abort();
-    }
+  #patiently<T>(work: Promise<T>): Promise<T> {
+    return patiently(work, { clock: this.#options.clock, patienceMs: PATIENCE_MS });
   }
 }

@@ -1,0 +1,174 @@
+import { Writable } from "node:stream";
+import { parseConfig } from "@moiety/runtime";
+import { pino } from "pino";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { type Gateway, gatewayConfigSchema, startGateway } from "../src/index.js";
+import { GatewayFixture, type JsonAnswer } from "./gateway-fixture.js";
+
+const ADMIN_KEY = "admin-key-of-the-test";
+const bearer = (key: string) => ({ authorization: `Bearer ${key}` });
+const ADMIN = bearer(ADMIN_KEY);
+
+let fixture: GatewayFixture;
+let others: Gateway[];
+let logged: string;
+beforeEach(async () => {
+  others = [];
+  logged = "";
+  fixture = await GatewayFixture.start("none", { MOIETY_ADMIN_KEY: ADMIN_KEY, MOIETY_API_KEYS: "old:a-static-key" });
+  fixture.worker.script = () => ({ tokens: [1] });
+});
+afterEach(async () => {
+  await Promise.all(others.map((gateway) => gateway.close()));
+  await fixture.close();
+});
+
+const create = (body: object = { tenant: "alice", name: "laptop" }) => fixture.post("/admin/v1/keys", body, ADMIN);
+const ask = (key: string, body: object = {}) =>
+  fixture.post("/v1/completions", { prompt: [1], max_tokens: 1, ...body }, bearer(key));
+const change = (method: string, path: string) => fixture.request(`/admin/v1/keys/${path}`, { method, headers: ADMIN });
+
+/** Another gateway of the cluster, whose log is kept. */
+async function startLogging(): Promise<string> {
+  const sink = new Writable({
+    write: (chunk, _encoding, done) => {
+      logged += String(chunk);
+      done();
+    },
+  });
+  const config = parseConfig(gatewayConfigSchema, fixture.environment);
+  const gateway = await startGateway({ config, logger: pino({ level: "trace" }, sink) });
+  others.push(gateway);
+  return `http://127.0.0.1:${gateway.port}`;
+}
+
+function expectRefused(answer: Pick<JsonAnswer, "status" | "body">): void {
+  expect(answer).toMatchObject({ status: 401, body: { error: { code: "invalid_api_key", type: "authentication_error" } } });
+}
+
+describe("API keys that are created while gateways run", () => {
+  it("open the API for their tenant, beside those of the configuration", async () => {
+    const { status, headers, body } = await create();
+    expect(status).toBe(200);
+    expect(headers.get("cache-control")).toBe("no-store");
+    expect(body).toMatchObject({ object: "api_key", tenant: "alice", name: "laptop", rotated_at: null });
+    expect((await ask(body.key, { cache_salt: "s" })).status).toBe(200);
+    expect(fixture.worker.last.record).toMatchObject({ tenant: "alice", cacheSalt: "alice/s" });
+    expect((await ask("a-static-key")).status).toBe(200);
+    expect(fixture.worker.last.record).toMatchObject({ tenant: "old" });
+  });
+
+  it("are listed without their texts, which are stored nowhere", async () => {
+    const made = [(await create()).body, (await create({ tenant: "bob" })).body];
+    const { body } = await fixture.request("/admin/v1/keys", { headers: ADMIN });
+    expect(body).toEqual({ object: "list", data: made.map(({ key: _, ...rest }) => rest) });
+    const { Redis } = await import("ioredis");
+    const redis = new Redis(fixture.redis.url);
+    const stored = JSON.stringify(await redis.hgetall("{moiety}:keys"));
+    redis.disconnect();
+    expect(stored).toContain(made[0].id);
+    for (const { key } of made) expect(stored).not.toContain(key.split("_").at(-1));
+  });
+
+  it("are replaced and revoked with immediate effect on every gateway", async () => {
+    const url = await startLogging();
+    const elsewhere = async (key: string) => (await fetch(`${url}/v1/models`, { headers: bearer(key) })).status;
+    const { id, key } = (await create()).body;
+    expect(await elsewhere(key)).toBe(200);
+    const rotated = (await change("POST", `${id}/rotate`)).body;
+    expect(rotated).toMatchObject({ id, tenant: "alice", rotated_at: expect.any(Number) });
+    expect(await elsewhere(key)).toBe(401);
+    expect(await elsewhere(rotated.key)).toBe(200);
+    expect((await change("DELETE", id)).body).toEqual({ id, object: "api_key", deleted: true });
+    expect(await elsewhere(rotated.key)).toBe(401);
+    expectRefused(await ask(rotated.key));
+    for (const again of [await change("DELETE", id), await change("POST", `${id}/rotate`)]) {
+      expect(again).toMatchObject({ status: 404, body: { error: { code: "not_found" } } });
+    }
+  });
+
+  it("show in no log, metric or error", async () => {
+    const url = await startLogging();
+    const made = await (
+      await fetch(`${url}/admin/v1/keys`, {
+        method: "POST",
+        headers: { ...ADMIN, "content-type": "application/json" },
+        body: JSON.stringify({ tenant: "alice" }),
+      })
+    ).json();
+    const wrong = `${made.key.slice(0, -4)}AAAA`;
+    const seen: string[] = [];
+    for (const key of [made.key, wrong, ADMIN_KEY, "a-static-key"]) {
+      for (const path of ["/v1/models", "/v1/nothing", "/admin/v1/keys", "/admin/v1/keys/key_none"]) {
+        seen.push(await (await fetch(url + path, { headers: bearer(key) })).text());
+      }
+    }
+    await fixture.redis.kill();
+    seen.push(await (await fetch(`${url}/v1/models`, { headers: bearer(made.key) })).text());
+    await fixture.redis.restart();
+    seen.push(await (await fetch(`${url}/metrics`)).text(), logged);
+    expect(logged).toContain("API key created");
+    expect(logged).toContain(made.id);
+    for (const secret of [made.key, made.key.split("_").at(-1), wrong, ADMIN_KEY, "a-static-key"]) {
+      for (const text of seen) expect(text.includes(secret)).toBe(false);
+    }
+  });
+});
+
+describe("a gateway with an admin key", () => {
+  it("answers nothing without a key but what is for orchestrators", async () => {
+    const document = (await fixture.request("/openapi.json")).body;
+    const open = ["/health", "/ready", "/metrics", "/load"];
+    let refused = 0;
+    for (const [template, methods] of Object.entries<object>(document.paths)) {
+      const path = template.replace(/\{\w+\}/, "x");
+      for (const method of Object.keys(methods)) {
+        const needsFiles = /^\/v1\/(files|batches)/.test(path);
+        const body = method === "post" ? { body: "{}", headers: { "content-type": "application/json" } } : {};
+        const answer = await fixture.request(path, { method: method.toUpperCase(), ...body });
+        if (open.includes(path)) expect([path, answer.status === 401]).toEqual([path, false]);
+        else expect([path, answer.status, needsFiles]).toEqual([path, 401, needsFiles]);
+        refused += answer.status === 401 ? 1 : 0;
+      }
+    }
+    expect(refused).toBeGreaterThan(15);
+  });
+
+  it("lets nobody with a client's key at the keys, and nobody with the admin key at the model", async () => {
+    const { key } = (await create()).body;
+    for (const wrong of [key, "a-static-key", `${ADMIN_KEY}x`]) {
+      expectRefused(await fixture.request("/admin/v1/keys", { headers: bearer(wrong) }));
+      expectRefused(await fixture.post("/admin/v1/keys", { tenant: "eve" }, bearer(wrong)));
+    }
+    expectRefused(await ask(ADMIN_KEY));
+  });
+
+  it.each<[fault: string, body: unknown, param: string | null]>([
+    ["no tenant", {}, "tenant"],
+    ["a tenant that is no name", { tenant: "a b" }, "tenant"],
+    ["a name that is too long", { tenant: "a", name: "n".repeat(257) }, "name"],
+    ["a list", [], null],
+  ])("refuses %s", async (_, body, param) => {
+    expect(await fixture.post("/admin/v1/keys", body, ADMIN)).toMatchObject({ status: 400, body: { error: { param } } });
+  });
+
+  it("says 503 while Redis is away, and knows the keys again when it is back", async () => {
+    const { key } = (await create()).body;
+    await fixture.redis.kill();
+    const answer = await fixture.request("/v1/models", { headers: bearer(key) });
+    expect(answer).toMatchObject({ status: 503, body: { error: { code: "unavailable" } } });
+    expect(answer.headers.get("retry-after")).toBe("1");
+    expect((await fixture.request("/v1/models", { headers: bearer("a-static-key") })).status).toBe(200);
+    expect((await fixture.request("/admin/v1/keys", { headers: ADMIN })).status).toBe(503);
+    await fixture.redis.restart();
+    expect((await fixture.request("/v1/models", { headers: bearer(key) })).status).toBe(200);
+  });
+});
+
+it("a gateway without an admin key has no keys to manage", async () => {
+  const { MOIETY_ADMIN_KEY: _, ...environment } = fixture.environment;
+  const config = parseConfig(gatewayConfigSchema, environment);
+  const gateway = await startGateway({ config, logger: pino({ level: "silent" }) });
+  others.push(gateway);
+  expect((await fetch(`http://127.0.0.1:${gateway.port}/admin/v1/keys`, { headers: ADMIN })).status).toBe(404);
+});
