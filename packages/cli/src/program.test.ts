@@ -36,6 +36,7 @@ describe("help", () => {
       "eval",
       "bench",
       "plan",
+      "keys",
     ]);
   });
 

@@ -4,6 +4,7 @@ import { benchCommand } from "./commands/bench.js";
 import { chatCommand } from "./commands/chat.js";
 import { evalCommand } from "./commands/eval.js";
 import { inspectCommand } from "./commands/inspect.js";
+import { keysCommand } from "./commands/keys.js";
 import { makeCheckpointCommand } from "./commands/make-checkpoint.js";
 import { planCommand } from "./commands/plan.js";
 import { serveCommand } from "./commands/serve.js";
@@ -25,6 +26,7 @@ export function buildProgram(): Command {
     evalCommand(),
     benchCommand(),
     planCommand(),
+    keysCommand(),
   ]) {
     program.addCommand(command.copyInheritedSettings(program));
   }

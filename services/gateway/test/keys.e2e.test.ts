@@ -1,7 +1,7 @@
 import { Writable } from "node:stream";
-import { parseConfig } from "@moiety/runtime";
-import { pino } from "pino";
+import { createLogger, parseConfig } from "@moiety/runtime";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { rawClient } from "../../../packages/queue/test/fixtures.js";
 import { type Gateway, gatewayConfigSchema, startGateway } from "../src/index.js";
 import { GatewayFixture, type JsonAnswer } from "./gateway-fixture.js";
 
@@ -37,7 +37,10 @@ async function startLogging(): Promise<string> {
     },
   });
   const config = parseConfig(gatewayConfigSchema, fixture.environment);
-  const gateway = await startGateway({ config, logger: pino({ level: "trace" }, sink) });
+  const gateway = await startGateway({
+    config,
+    logger: createLogger({ service: "gateway", instance: "test", level: "trace", destination: sink }),
+  });
   others.push(gateway);
   return `http://127.0.0.1:${gateway.port}`;
 }
@@ -62,8 +65,7 @@ describe("API keys that are created while gateways run", () => {
     const made = [(await create()).body, (await create({ tenant: "bob" })).body];
     const { body } = await fixture.request("/admin/v1/keys", { headers: ADMIN });
     expect(body).toEqual({ object: "list", data: made.map(({ key: _, ...rest }) => rest) });
-    const { Redis } = await import("ioredis");
-    const redis = new Redis(fixture.redis.url);
+    const redis = rawClient(fixture.redis.url);
     const stored = JSON.stringify(await redis.hgetall("{moiety}:keys"));
     redis.disconnect();
     expect(stored).toContain(made[0].id);
@@ -89,13 +91,9 @@ describe("API keys that are created while gateways run", () => {
 
   it("show in no log, metric or error", async () => {
     const url = await startLogging();
-    const made = await (
-      await fetch(`${url}/admin/v1/keys`, {
-        method: "POST",
-        headers: { ...ADMIN, "content-type": "application/json" },
-        body: JSON.stringify({ tenant: "alice" }),
-      })
-    ).json();
+    const headers = { ...ADMIN, "content-type": "application/json" };
+    const answer = await fetch(`${url}/admin/v1/keys`, { method: "POST", headers, body: JSON.stringify({ tenant: "alice" }) });
+    const made = (await answer.json()) as { readonly id: string; readonly key: string };
     const wrong = `${made.key.slice(0, -4)}AAAA`;
     const seen: string[] = [];
     for (const key of [made.key, wrong, ADMIN_KEY, "a-static-key"]) {
@@ -109,7 +107,7 @@ describe("API keys that are created while gateways run", () => {
     seen.push(await (await fetch(`${url}/metrics`)).text(), logged);
     expect(logged).toContain("API key created");
     expect(logged).toContain(made.id);
-    for (const secret of [made.key, made.key.split("_").at(-1), wrong, ADMIN_KEY, "a-static-key"]) {
+    for (const secret of [made.key, made.key.slice(-43), wrong, ADMIN_KEY, "a-static-key"]) {
       for (const text of seen) expect(text.includes(secret)).toBe(false);
     }
   });
@@ -168,7 +166,7 @@ describe("a gateway with an admin key", () => {
 it("a gateway without an admin key has no keys to manage", async () => {
   const { MOIETY_ADMIN_KEY: _, ...environment } = fixture.environment;
   const config = parseConfig(gatewayConfigSchema, environment);
-  const gateway = await startGateway({ config, logger: pino({ level: "silent" }) });
+  const gateway = await startGateway({ config, logger: createLogger({ service: "gateway", instance: "test", level: "silent" }) });
   others.push(gateway);
   expect((await fetch(`http://127.0.0.1:${gateway.port}/admin/v1/keys`, { headers: ADMIN })).status).toBe(404);
 });
