@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 // Makes values.schema.json, README.md and the copies of dashboards and rules from values.yaml and deploy/.
 // `node charts/generate.mjs` writes them, `--check` says which are out of date and ends with 1.
-import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { isMap, isScalar, parseDocument } from "yaml";
 
@@ -17,6 +18,7 @@ const OF_EVERY_PROCESS = [
   "MOIETY_TLS_CA",
   "MOIETY_TLS_CERT",
   "MOIETY_TLS_KEY",
+  "MOIETY_TLS_SERVER_NAME",
 ];
 
 /** @typedef {{ key: string, path: string, sentence: string, value: unknown, schema: Record<string, unknown>, children: Entry[] }} Entry */
@@ -121,6 +123,8 @@ const made = [
   ["values.schema.json", makeSchema(entries)],
   ["README.md", makeReadme(entries)],
   ...copiesOf("grafana/dashboards", "dashboards", /\.json$/),
+  ...copiesOf("prometheus", "rules", /\.yaml$/),
+  ...copiesOf("prometheus/rules", "rules", /\.yaml$/),
 ];
 const read = (name) => (existsSync(`${CHART}${name}`) ? readFileSync(`${CHART}${name}`, "utf8") : undefined);
 const stale = made.filter(([name, text]) => read(name) !== text);
@@ -128,5 +132,8 @@ if (process.argv.includes("--check")) {
   for (const [name] of stale) console.error(`charts/moiety/${name} is out of date: run \`node charts/generate.mjs\``);
   process.exitCode = stale.length > 0 ? 1 : 0;
 } else {
-  for (const [name, text] of stale) writeFileSync(`${CHART}${name}`, text);
+  for (const [name, text] of stale) {
+    mkdirSync(dirname(`${CHART}${name}`), { recursive: true });
+    writeFileSync(`${CHART}${name}`, text);
+  }
 }

@@ -24,6 +24,8 @@ const LAYOUTS: Readonly<Record<string, readonly (string | object)[]>> = {
     {
       images: { registry: "registry.example.org/moiety", pullSecrets: [{ name: "pull" }] },
       redis: { caSecretName: "redis-ca" },
+      router: { replicas: 2 },
+      tls: { enabled: true, certManager: { enabled: true, issuerName: "inner" } },
       model: { source: "download", download: { files: [FILE], authorizationSecretName: "hub" } },
       monitoring: { prometheusUrl: "http://prometheus:9090" },
       gateway: {
@@ -201,6 +203,7 @@ describe.runIf(program !== undefined)("a value", () => {
     ["that sets what the chart sets", { gateway: { config: { MOIETY_HTTP_PORT: 80 } } }, /MOIETY_HTTP_PORT/],
     ["with pools and co-located experts", { colocated: true }, /expertPools must be \[\]/],
     ["without pools", { expertPools: [] }, /name at least one pool/],
+    ["with TLS and no certificate", { tls: { enabled: true } }, /tls\.secretName/],
     ["without a Redis", { redis: { secretName: "" } }, /needs one Redis/],
     ["with two of Redis", { redisForTrials: { enabled: true } }, /a Redis of your own/],
     ["with more pods at least than at most", { gateway: { autoscaling: { minReplicas: 9 } } }, /minReplicas is above/],

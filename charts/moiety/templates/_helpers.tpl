@@ -131,7 +131,7 @@ capabilities:
 {{- add (default 0 .preStopSeconds) .drainTimeoutSeconds 10 -}}
 {{- end -}}
 
-{{/* Variables that every process reads. Takes root and drainTimeoutSeconds. */}}
+{{/* Variables that every process reads. Takes root, drainTimeoutSeconds, and plain for one without gRPC. */}}
 {{- define "moiety.processEnv" -}}
 - name: MOIETY_HTTP_HOST
   value: 0.0.0.0
@@ -139,6 +139,17 @@ capabilities:
   value: "8080"
 - name: MOIETY_LOG_LEVEL
   value: {{ .root.Values.logLevel }}
+{{- if and .root.Values.tls.enabled (not .plain) }}
+- name: MOIETY_TLS_CA
+  value: /etc/moiety/tls/ca.crt
+- name: MOIETY_TLS_CERT
+  value: /etc/moiety/tls/tls.crt
+- name: MOIETY_TLS_KEY
+  value: /etc/moiety/tls/tls.key
+# Workers are called by their pods' addresses, which no certificate bears.
+- name: MOIETY_TLS_SERVER_NAME
+  value: {{ include "moiety.tlsServerName" .root }}
+{{- end }}
 - name: MOIETY_DRAIN_TIMEOUT_MS
   value: {{ mul .drainTimeoutSeconds 1000 | quote }}
 {{- end -}}
@@ -149,6 +160,32 @@ capabilities:
 - name: redis-ca
   mountPath: /etc/moiety/redis-ca
   readOnly: true
+{{- end }}
+{{- end -}}
+
+{{- define "moiety.tlsServerName" -}}
+{{- default (printf "%s-router" (include "moiety.fullname" .)) .Values.tls.serverName -}}
+{{- end -}}
+
+{{- define "moiety.tlsSecretName" -}}
+{{- default (printf "%s-tls" (include "moiety.fullname" .)) .Values.tls.secretName -}}
+{{- end -}}
+
+{{/* A folder and no single files: those of a subPath would not change when the secret does. */}}
+{{- define "moiety.tlsVolumeMounts" -}}
+{{- if .Values.tls.enabled }}
+- name: tls
+  mountPath: /etc/moiety/tls
+  readOnly: true
+{{- end }}
+{{- end -}}
+
+{{- define "moiety.tlsVolumes" -}}
+{{- if .Values.tls.enabled }}
+- name: tls
+  secret:
+    secretName: {{ include "moiety.tlsSecretName" . }}
+    defaultMode: 0440
 {{- end }}
 {{- end -}}
 
