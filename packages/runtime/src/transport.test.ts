@@ -1,5 +1,4 @@
-import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdtempSync, renameSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { ChannelCredentials } from "@grpc/grpc-js";
@@ -7,27 +6,13 @@ import { ControlServiceClient, ControlServiceService } from "@moiety/proto";
 import { pino } from "pino";
 import { Registry } from "prom-client";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { hasOpenssl, makeCertificates } from "../../testing/src/processes/certificates.js";
 import { createServer, insecureCredentials, listen } from "./grpc.js";
 import { openTransport, type Transport } from "./transport.js";
 
 const logger = pino({ level: "silent" });
 const dir = mkdtempSync(join(tmpdir(), "moiety-tls-"));
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
-
-/** A CA of its own and a certificate for 127.0.0.1 in a new folder. */
-function makeCertificates(name: string): string {
-  const folder = join(dir, name);
-  mkdirSync(folder);
-  const file = (base: string) => join(folder, base);
-  const openssl = (...words: string[]) => execFileSync("openssl", words, { stdio: "pipe" });
-  const fresh = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
-  openssl("req", "-x509", ...fresh, "-days", "9", "-subj", `/CN=${name}`, "-keyout", file("ca.key"), "-out", file("ca.crt"));
-  openssl("req", ...fresh, "-subj", "/CN=moiety", "-keyout", file("tls.key"), "-out", file("tls.csr"));
-  writeFileSync(file("san"), "subjectAltName=IP:127.0.0.1");
-  const signed = ["-CA", file("ca.crt"), "-CAkey", file("ca.key"), "-CAcreateserial", "-days", "7", "-extfile", file("san")];
-  openssl("x509", "-req", "-in", file("tls.csr"), ...signed, "-out", file("tls.crt"));
-  return folder;
-}
 
 function configOf(folder: string) {
   return {
@@ -79,13 +64,13 @@ async function askOnce(port: number, credentials: ChannelCredentials) {
   return outcome;
 }
 
-describe("mutual TLS", () => {
+describe.runIf(hasOpenssl())("mutual TLS", () => {
   let ours: string;
   let others: string;
 
   beforeAll(() => {
-    ours = makeCertificates("ours");
-    others = makeCertificates("others");
+    ours = makeCertificates(join(dir, "ours"));
+    others = makeCertificates(join(dir, "others"));
   }, 60_000);
 
   it("answers a client of the same CA alone", async () => {

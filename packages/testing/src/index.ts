@@ -2,6 +2,7 @@ export * from "./cluster/cluster.js";
 export * from "./golden/compare.js";
 export * from "./golden/fixtures.js";
 export * from "./golden/safetensors.js";
+export * from "./processes/certificates.js";
 export * from "./processes/free-port.js";
 export * from "./processes/managed-process.js";
 export * from "./processes/output-tail.js";
