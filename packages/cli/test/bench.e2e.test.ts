@@ -131,7 +131,7 @@ describe("moiety bench", () => {
   );
 
   it.each([
-    [["nothing"], "there is no benchmark named nothing; there are: kernels, hop, model, gateway"],
+    [["nothing"], "there is no benchmark named nothing; there are: kernels, hop, model, prompt, gateway"],
     [["--json", "hop"], "hop would be a file's name here"],
     [["--activation", "fp8"], "Expected some of bf16, f32, int8"],
     [["--streams", "2000"], "Expected an integer from 1 to 1000"],
