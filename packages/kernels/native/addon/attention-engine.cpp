@@ -32,7 +32,9 @@ AttentionEngine::AttentionEngine(FileRegistry& files, const KernelTable& kernels
       activation_(activation),
       kv_(kv),
       rope_(make_rope_table(shape_.rope, shape_.head_dim)),
-      round_(rounds_to_bf16(activation)) {
+      round_(rounds_to_bf16(activation)),
+      normed_(kernels, round_ ? pair_kernels(kernels.name) : nullptr),
+      attended_(kernels, round_ ? pair_kernels(kernels.name) : nullptr) {
   check_kv(kv_);
   if (static_cast<int64_t>(refs.layers.size()) != shape_.layers) {
     invalid_argument(format("refs.layers has %zu entries; config.layers is %lld", refs.layers.size(), static_cast<long long>(shape_.layers)));
@@ -54,7 +56,7 @@ AttentionEngine::AttentionEngine(FileRegistry& files, const KernelTable& kernels
     layers_.push_back(std::move(layer));
   }
   final_norm_ = take(files, refs.final_norm, {hidden});
-  unembedding_ = take(files, refs.unembedding, {shape_.vocab, hidden});
+  unembedding_ = take_linear(files, refs.unembedding, nullptr, shape_.vocab, hidden);
   reserve_kv();
 }
 
@@ -69,12 +71,17 @@ MappedTensor AttentionEngine::take(FileRegistry& files, const TensorRef& ref, co
   return tensor;
 }
 
-AttentionEngine::Linear AttentionEngine::take_linear(FileRegistry& files, const LinearRefs& refs, int64_t out, int64_t in) {
-  Linear linear;
-  linear.weight = take(files, refs.weight, {out, in});
-  linear.bias = take(files, refs.bias, {out});
-  linear.view = {linear.weight.data(), linear.bias.data(), in, out};
+DenseLinear AttentionEngine::take_linear(FileRegistry& files, const TensorRef& weight, const TensorRef* bias, int64_t out, int64_t in) {
+  DenseLinear linear;
+  linear.weight = take(files, weight, {out, in});
+  if (bias != nullptr) linear.bias = take(files, *bias, {out});
+  linear.plain = {linear.weight.data(), linear.bias.data(), in, out};
+  if (round_) pack(linear);
   return linear;
+}
+
+DenseLinear AttentionEngine::take_linear(FileRegistry& files, const LinearRefs& refs, int64_t out, int64_t in) {
+  return take_linear(files, refs.weight, &refs.bias, out, in);
 }
 
 // One reservation for all pools; the system gives memory to a page when it is first written.
@@ -136,16 +143,17 @@ void AttentionEngine::project(Team& team, const Batch& batch, const Layer& layer
   const int64_t hidden = shape_.hidden;
   const int64_t rows = batch.rows();
   const int64_t width = shape_.query_width() + 2 * shape_.kv_width();
-  float* const normed = normed_.need(rows * hidden);
+  normed_.need(rows, hidden);
   float* const projected = projected_.need(rows * width);
   const Slices norm_slices = row_slices(rows, hidden, team.threads());
   team.parallel(norm_slices.count(), [&](int64_t slice, int) {
     for (int64_t row = norm_slices.begin(slice); row < norm_slices.end(slice); ++row) {
-      kernels_.rms_norm(batch.residual() + row * hidden, layer.attention_norm.data(), hidden, shape_.rms_norm_eps, normed + row * hidden, round_);
+      kernels_.rms_norm(batch.residual() + row * hidden, layer.attention_norm.data(), hidden, shape_.rms_norm_eps, normed_.row(row), round_);
+      normed_.put(row, 0, hidden);
     }
   });
 
-  const Linear* const linears[3] = {&layer.query, &layer.key, &layer.value};
+  const DenseLinear* const linears[3] = {&layer.query, &layer.key, &layer.value};
   const int64_t offsets[3] = {0, shape_.query_width(), shape_.query_width() + shape_.kv_width()};
   const Slices query_slices = column_slices(shape_.query_width(), team.threads());
   const Slices kv_slices = column_slices(shape_.kv_width(), team.threads(), 3);
@@ -155,8 +163,7 @@ void AttentionEngine::project(Team& team, const Batch& batch, const Layer& layer
     const int64_t which = index < query_count ? 0 : 1 + (index - query_count) / kv_count;
     const Slices& slices = which == 0 ? query_slices : kv_slices;
     const int64_t slice = which == 0 ? index : (index - query_count) % kv_count;
-    kernels_.linear_bf16(linears[which]->view, {normed, rows, hidden}, {projected + offsets[which], rows, width}, slices.begin(slice),
-                         slices.end(slice), round_);
+    normed_.multiply(*linears[which], {projected + offsets[which], rows, width}, slices.begin(slice), slices.end(slice), round_);
   });
 }
 
@@ -201,7 +208,7 @@ void AttentionEngine::attend_rows(Team& team, const Batch& batch, const Layer& l
   const int64_t group = shape_.query_heads / shape_.kv_heads;
   const int64_t group_width = group * shape_.head_dim;
   const float scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(shape_.head_dim)));
-  float* const attended = attended_.need(rows * shape_.query_width());
+  attended_.need(rows, shape_.query_width());
   // Neighbouring rows of one kv head come one after the other: they read the same keys and values.
   const int64_t tasks = rows * shape_.kv_heads;
   const Slices slices{tasks, std::max<int64_t>(1, tasks / (team.threads() * 16))};
@@ -217,7 +224,8 @@ void AttentionEngine::attend_rows(Team& team, const Batch& batch, const Layer& l
       }
       float* const scores = thread_floats_.need(thread, group * (position - view.first_visible + 1));
       kernels_.attention(view, layer.keys, layer.values, kv_head, projected_.data() + row * width + kv_head * group_width, group, scale,
-                         layer.sinks.data() + kv_head * group * 2, attended + row * shape_.query_width() + kv_head * group_width, scores, round_);
+                         layer.sinks.data() + kv_head * group * 2, attended_.row(row) + kv_head * group_width, scores, round_);
+      attended_.put(row, kv_head * group_width, group_width);
     }
   });
 }
@@ -232,7 +240,7 @@ void AttentionEngine::add_output(Team& team, const Batch& batch, const Layer& la
     const int64_t columns = end - begin;
     float* const out = thread_floats_.need(thread, rows * columns);
     // The kernel writes column o at y + o: the slice's own buffer starts at column `begin`.
-    kernels_.linear_bf16(layer.output.view, {attended_.data(), rows, shape_.query_width()}, {out - begin, rows, columns}, begin, end, false);
+    attended_.multiply(layer.output, {out - begin, rows, columns}, begin, end, false);
     for (int64_t row = 0; row < rows; ++row) kernels_.add(batch.residual() + row * hidden + begin, out + row * columns, columns);
   });
 }
@@ -241,13 +249,14 @@ void AttentionEngine::gate(Team& team, Batch& batch, const Layer& layer) {
   const int64_t rows = batch.rows();
   const int64_t hidden = shape_.hidden;
   const int64_t experts = shape_.experts;
-  float* const normed = normed_.need(rows * hidden);
+  normed_.need(rows, hidden);
   float* const logits = router_logits_.need(rows * experts);
   const Slices norm_slices = row_slices(rows, hidden, team.threads());
   team.parallel(norm_slices.count(), [&](int64_t slice, int) {
     for (int64_t row = norm_slices.begin(slice); row < norm_slices.end(slice); ++row) {
-      float* const out = normed + row * hidden;
+      float* const out = normed_.row(row);
       kernels_.rms_norm(batch.residual() + row * hidden, layer.mlp_norm.data(), hidden, shape_.rms_norm_eps, out, round_);
+      normed_.put(row, 0, hidden);
       uint8_t* const stored = batch.normed() + row * row_bytes();
       if (round_) {
         kernels_.to_bf16(out, stored, hidden);
@@ -256,7 +265,7 @@ void AttentionEngine::gate(Team& team, Batch& batch, const Layer& layer) {
       }
     }
   });
-  linear_phase(team, kernels_, layer.router.view, {normed, rows, hidden}, {logits, rows, experts}, false);
+  linear_phase(team, layer.router, normed_, {logits, rows, experts}, false);
   const int64_t k = shape_.experts_per_token;
   const Slices top_slices = row_slices(rows, experts * 8, team.threads());
   team.parallel(top_slices.count(), [&](int64_t slice, int) {
@@ -279,11 +288,12 @@ void AttentionEngine::combine(Team& team, Batch& batch, const ExpertRowPointers&
 
 void AttentionEngine::final_norm(Team& team, const Batch& batch, const int32_t* rows, int64_t count) {
   const int64_t hidden = shape_.hidden;
-  float* const normed = normed_.need(count * hidden);
+  normed_.need(count, hidden);
   const Slices slices = row_slices(count, hidden, team.threads());
   team.parallel(slices.count(), [&](int64_t slice, int) {
     for (int64_t i = slices.begin(slice); i < slices.end(slice); ++i) {
-      kernels_.rms_norm(batch.residual() + rows[i] * hidden, final_norm_.data(), hidden, shape_.rms_norm_eps, normed + i * hidden, round_);
+      kernels_.rms_norm(batch.residual() + rows[i] * hidden, final_norm_.data(), hidden, shape_.rms_norm_eps, normed_.row(i), round_);
+      normed_.put(i, 0, hidden);
     }
   });
 }
@@ -291,8 +301,7 @@ void AttentionEngine::final_norm(Team& team, const Batch& batch, const int32_t* 
 void AttentionEngine::logits(Team& team, const Batch& batch, const std::vector<int32_t>& rows, float* out) {
   const int64_t count = static_cast<int64_t>(rows.size());
   final_norm(team, batch, rows.data(), count);
-  const Bf16Linear unembedding{unembedding_.data(), nullptr, shape_.hidden, shape_.vocab};
-  linear_phase(team, kernels_, unembedding, {normed_.data(), count, shape_.hidden}, {out, count, shape_.vocab}, false);
+  linear_phase(team, unembedding_, normed_, {out, count, shape_.vocab}, false);
 }
 
 std::vector<SampleOutcome> AttentionEngine::sample(Team& team, const Batch& batch, const std::vector<SampleRequest>& requests) {

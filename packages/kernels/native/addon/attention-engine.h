@@ -6,6 +6,7 @@
 
 #include "../compute/compute.h"
 #include "batch.h"
+#include "dense-linear.h"
 #include "mapped-file.h"
 #include "model-shape.h"
 #include "rope.h"
@@ -63,20 +64,17 @@ class AttentionEngine {
   std::vector<SampleOutcome> sample(Team& team, const Batch& batch, const std::vector<SampleRequest>& requests);
 
  private:
-  struct Linear {
-    MappedTensor weight;
-    MappedTensor bias;
-    Bf16Linear view;
-  };
   struct Layer {
     MappedTensor attention_norm, sinks, mlp_norm;
-    Linear query, key, value, output, router;
+    DenseLinear query, key, value, output, router;
     KvPages keys, values;
     bool sliding;
   };
 
   MappedTensor take(FileRegistry& files, const TensorRef& ref, const std::vector<int64_t>& shape);
-  Linear take_linear(FileRegistry& files, const LinearRefs& refs, int64_t out, int64_t in);
+  // `bias` may be null.
+  DenseLinear take_linear(FileRegistry& files, const TensorRef& weight, const TensorRef* bias, int64_t out, int64_t in);
+  DenseLinear take_linear(FileRegistry& files, const LinearRefs& refs, int64_t out, int64_t in);
   void reserve_kv();
 
   void embed(Team& team, Batch& batch);
@@ -93,14 +91,16 @@ class AttentionEngine {
   const KvPoolShape kv_;
   const RopeTable rope_;
   const bool round_;
-  MappedTensor embedding_, final_norm_, unembedding_;
+  MappedTensor embedding_, final_norm_;
+  DenseLinear unembedding_;
   std::vector<Layer> layers_;
   int64_t weights_bytes_ = 0;
   void* kv_memory_ = nullptr;
   int64_t kv_bytes_ = 0;
 
   // Of the operation that is running.
-  Buffer<float> normed_, projected_, attended_, router_logits_, vocabulary_;
+  DenseRows normed_, attended_;
+  Buffer<float> projected_, router_logits_, vocabulary_;
   ThreadBuffers<float> thread_floats_;
 };
 

@@ -8,6 +8,7 @@
 
 #include "int8.h"
 #include "levels.h"
+#include "pairs.h"
 
 namespace moiety {
 namespace {
@@ -32,6 +33,7 @@ bool has_avx512() {
 }
 
 bool has_vnni() { return __builtin_cpu_supports("avx512vnni"); }
+bool has_bf16() { return __builtin_cpu_supports("avx512bf16"); }
 #endif
 
 }  // namespace
@@ -66,6 +68,20 @@ const Int8Kernels* int8_kernels(const char* name) {
 #if defined(__aarch64__)
   if (is("neon")) return has_dot() ? &neon_dot_int8 : &neon_int8;
   if (is("neon-plain")) return &neon_int8;
+#endif
+  return nullptr;
+}
+
+const PairKernels* pair_kernels(const char* name) {
+  const auto is = [&](const char* other) { return std::strcmp(name, other) == 0; };
+  if (is("scalar")) return &scalar_pairs;
+#if defined(__x86_64__)
+  if (is("avx2")) return has_avx2() ? &avx2_pairs : nullptr;
+  if (is("avx512")) return has_avx512() ? (has_bf16() ? &avx512_bf16_pairs : &avx512_pairs) : nullptr;
+  if (is("avx512-plain")) return has_avx512() ? &avx512_pairs : nullptr;
+#endif
+#if defined(__aarch64__)
+  if (is("neon")) return &neon_pairs;
 #endif
   return nullptr;
 }

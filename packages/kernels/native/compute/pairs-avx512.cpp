@@ -1,0 +1,28 @@
+// pairs.h at the AVX-512 level without BF16: a pair is two multiply-adds of f32.
+#include "pairs.h"
+
+#if defined(__x86_64__)
+#include "pairs-avx512.h"
+
+namespace moiety {
+namespace {
+
+constexpr int kPairVectors[] = {4, 4, 4, 4};
+
+inline Vec odd_of(Words a) { return from_bits(_mm512_and_si512(a.v, _mm512_set1_epi32(static_cast<int>(0xffff0000)))); }
+inline Vec even_of(Words a) { return from_bits(_mm512_slli_epi32(a.v, 16)); }
+
+inline Vec dot(Vec total, Words weights, Words activations) {
+  return fma(even_of(weights), even_of(activations), fma(odd_of(weights), odd_of(activations), total));
+}
+
+}  // namespace
+}  // namespace moiety
+
+#include "pairs-simd.h"
+
+namespace moiety {
+const PairKernels avx512_pairs = pair_table("avx512-plain");
+}  // namespace moiety
+
+#endif

@@ -1,0 +1,54 @@
+// pairs.h at the NEON level: a pair is two multiply-adds of f32 (the bf16 dot product of AArch64 rounds otherwise).
+#include "pairs.h"
+
+#if defined(__aarch64__)
+#include "neon-vec.h"
+
+namespace moiety {
+namespace {
+
+constexpr int kPairVectors[] = {8, 8, 4, 4};
+
+struct Words {
+  uint32x4_t v;
+};
+
+inline Words load_words(const uint8_t* p) { return {vreinterpretq_u32_u8(vld1q_u8(p))}; }
+inline Words broadcast_word(const uint16_t* p) {
+  uint32_t word;
+  __builtin_memcpy(&word, p, 4);
+  return {vdupq_n_u32(word)};
+}
+
+inline Vec odd_of(Words a) { return from_bits(vandq_u32(a.v, vdupq_n_u32(0xffff0000))); }
+inline Vec even_of(Words a) { return from_bits(vshlq_n_u32(a.v, 16)); }
+
+inline Vec dot(Vec total, Words weights, Words activations) {
+  return fma(even_of(weights), even_of(activations), fma(odd_of(weights), odd_of(activations), total));
+}
+
+// Sets this thread's flush-to-zero bit.
+class FlushSubnormals {
+ public:
+  FlushSubnormals() {
+    asm volatile("mrs %0, fpcr" : "=r"(kept_));
+    asm volatile("msr fpcr, %0" : : "r"(kept_ | uint64_t{1} << 24) : "memory");
+  }
+  ~FlushSubnormals() { asm volatile("msr fpcr, %0" : : "r"(kept_) : "memory"); }
+  FlushSubnormals(const FlushSubnormals&) = delete;
+  FlushSubnormals& operator=(const FlushSubnormals&) = delete;
+
+ private:
+  uint64_t kept_;
+};
+
+}  // namespace
+}  // namespace moiety
+
+#include "pairs-simd.h"
+
+namespace moiety {
+const PairKernels neon_pairs = pair_table("neon");
+}  // namespace moiety
+
+#endif
