@@ -1,8 +1,8 @@
 import { openNative } from "./open-kernels.js";
 import type { KernelLevel } from "./types.js";
 
-/** int8: MXFP4 weights, repacked, times rows in int8. */
-type LinearFormat = "bf16" | "mxfp4" | "int8";
+/** pairs: bf16 weights, packed, times rows in bf16. int8: MXFP4 weights, repacked, times rows in int8. */
+type LinearFormat = "pairs" | "mxfp4" | "int8";
 
 /** A linear of gpt-oss, by what it is in the model. */
 interface LinearShape {
@@ -13,7 +13,7 @@ interface LinearShape {
 }
 
 const GPT_OSS_LINEARS: readonly LinearShape[] = [
-  { name: "attention query", format: "bf16", in: 2880, out: 4096 },
+  { name: "attention query", format: "pairs", in: 2880, out: 4096 },
   { name: "expert gate and up", format: "mxfp4", in: 2880, out: 5760 },
   { name: "expert gate and up", format: "int8", in: 2880, out: 5760 },
 ];
@@ -37,7 +37,8 @@ export interface MachineLimits {
   readonly threads: number;
   readonly readGbPerSecond: number;
   readonly fmaGflopPerSecond: number;
-  /** Products and sums of int8 in the instructions of the level. */
+  /** Products and sums of bf16, and of int8, in the instructions of the level. */
+  readonly bf16GflopPerSecond: number;
   readonly int8GopPerSecond: number;
 }
 
@@ -52,7 +53,7 @@ export interface LinearResult {
   readonly gflopPerSecond: number;
   /** Shares of the limits; the larger one says what the linear is bound by. */
   readonly ofRead: number;
-  /** Of f32 fused multiply-adds, or of int8 ones where the format is int8. */
+  /** Of the multiply-adds that the format uses: of f32 for mxfp4, of bf16 for pairs, of int8 for int8. */
   readonly ofArithmetic: number;
 }
 
@@ -89,11 +90,13 @@ type Measuring = Pick<ReturnType<typeof openNative>, "measure">;
 async function measureLimits(kernels: Measuring, threads: number): Promise<MachineLimits> {
   const read = await kernels.measure({ kind: "read", bytes: 2 * WEIGHT_BYTES });
   const fma = await kernels.measure({ kind: "fma" });
+  const bf16 = await kernels.measure({ kind: "pairs" });
   const int8 = await kernels.measure({ kind: "int8" });
   return {
     threads,
     readGbPerSecond: read.bytes / read.seconds / 1e9,
     fmaGflopPerSecond: fma.flops / fma.seconds / 1e9,
+    bf16GflopPerSecond: bf16.flops / bf16.seconds / 1e9,
     int8GopPerSecond: int8.flops / int8.seconds / 1e9,
   };
 }
@@ -103,7 +106,7 @@ async function measureLinear(
   { shape, rows, limit }: { readonly shape: LinearShape; readonly rows: number; readonly limit: MachineLimits },
 ): Promise<LinearResult> {
   const { name, format } = shape;
-  const bytes = shape.in * shape.out * (format === "bf16" ? 2 : 17 / 32);
+  const bytes = shape.in * shape.out * (format === "pairs" ? 2 : 17 / 32);
   const copies = rows <= MEMORY_BOUND_ROWS ? Math.ceil(WEIGHT_BYTES / bytes) : 2;
   const measured = await kernels.measure({ kind: "linear", format, in: shape.in, out: shape.out, rows, copies });
   const gbPerSecond = measured.bytes / measured.seconds / 1e9;
@@ -117,8 +120,19 @@ async function measureLinear(
     gbPerSecond,
     gflopPerSecond,
     ofRead: gbPerSecond / limit.readGbPerSecond,
-    ofArithmetic: gflopPerSecond / (format === "int8" ? limit.int8GopPerSecond : limit.fmaGflopPerSecond),
+    ofArithmetic: gflopPerSecond / arithmeticLimit(limit, format),
   };
+}
+
+function arithmeticLimit(limit: MachineLimits, format: LinearFormat): number {
+  switch (format) {
+    case "pairs":
+      return limit.bf16GflopPerSecond;
+    case "int8":
+      return limit.int8GopPerSecond;
+    case "mxfp4":
+      return limit.fmaGflopPerSecond;
+  }
 }
 
 /** The benchmark as a table of text. */
@@ -139,8 +153,8 @@ export function formatBenchmark({ level, limits, linears }: KernelBenchmark): st
   const widths = header.map((title, column) => Math.max(title.length, ...lines.map((line) => line[column]?.length ?? 0)));
   const row = (cells: readonly string[]) => cells.map((cell, column) => cell.padStart(widths[column] ?? 0)).join("  ");
   const machine = limits.map(
-    ({ threads, readGbPerSecond, fmaGflopPerSecond, int8GopPerSecond }) =>
-      `${threads} thread(s): memory read ${readGbPerSecond.toFixed(1)} GB/s, f32 FMA ${fmaGflopPerSecond.toFixed(0)} GFLOP/s, int8 ${int8GopPerSecond.toFixed(0)} GOP/s`,
+    ({ threads, readGbPerSecond, fmaGflopPerSecond, bf16GflopPerSecond, int8GopPerSecond }) =>
+      `${threads} thread(s): memory read ${readGbPerSecond.toFixed(1)} GB/s, f32 FMA ${fmaGflopPerSecond.toFixed(0)} GFLOP/s, bf16 ${bf16GflopPerSecond.toFixed(0)} GFLOP/s, int8 ${int8GopPerSecond.toFixed(0)} GOP/s`,
   );
   return [`level ${level}`, ...machine, "", row(header), ...lines.map(row)].join("\n");
 }

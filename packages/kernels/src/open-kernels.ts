@@ -8,11 +8,20 @@ import type { Activation, KernelLevel, Kernels, KernelsOptions } from "./types.j
  */
 export const KERNEL_FAMILY = "cpu-f32-16lane-1";
 
-/** The same with experts in int8: exact sums of blocks of 32, and one chain of fused multiply-adds over the blocks. */
-const INT8_KERNEL_FAMILY = `${KERNEL_FAMILY}+int8-block32-1`;
+/** The same with dense linears in pairs of bf16, one chain of them per output. */
+const BF16_KERNEL_FAMILY = `${KERNEL_FAMILY}+bf16-pairs-1`;
+
+/** That with experts in int8: exact sums of blocks of 32, and one chain of fused multiply-adds over the blocks. */
+const INT8_KERNEL_FAMILY = `${BF16_KERNEL_FAMILY}+int8-block32-1`;
+
+const FAMILIES: Readonly<Record<Activation, string>> = {
+  f32: KERNEL_FAMILY,
+  bf16: BF16_KERNEL_FAMILY,
+  int8: INT8_KERNEL_FAMILY,
+};
 
 function kernelFamilyOf(activation: Activation): string {
-  return activation === "int8" ? INT8_KERNEL_FAMILY : KERNEL_FAMILY;
+  return FAMILIES[activation];
 }
 
 const MAX_THREADS = 256;

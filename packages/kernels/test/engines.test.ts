@@ -64,9 +64,13 @@ describe("opening", () => {
     expect(kernels).toMatchObject({ threads: 2, family: "cpu-f32-16lane-1" });
   });
 
-  it("has a family of its own for int8 activations", () => {
+  it("has a family of its own for each type of activations", () => {
     const families = (["f32", "bf16", "int8"] as const).map((activation) => kernels.familyOf(activation));
-    expect(families).toEqual(["cpu-f32-16lane-1", "cpu-f32-16lane-1", "cpu-f32-16lane-1+int8-block32-1"]);
+    expect(families).toEqual([
+      "cpu-f32-16lane-1",
+      "cpu-f32-16lane-1+bf16-pairs-1",
+      "cpu-f32-16lane-1+bf16-pairs-1+int8-block32-1",
+    ]);
   });
 });
 

@@ -4,8 +4,11 @@
 #include <cstring>
 
 #include "../compute/int8.h"
+#include "../compute/pairs.h"
+#include "activation-rows.h"
 #include "bindings.h"
-#include "linear-phase.h"
+#include "packed-memory.h"
+#include "slices.h"
 #include "values.h"
 
 namespace moiety {
@@ -101,7 +104,7 @@ int64_t fma_chains(const char* level, float* sink) {
 #endif
 }
 
-// One of: {kind: "read", bytes}, {kind: "fma"}, {kind: "int8"}, {kind: "linear", format, in, out, rows, copies}. Resolves
+// One of: {kind: "read", bytes}, {kind: "fma"}, {kind: "pairs"}, {kind: "int8"}, {kind: "linear", format, in, out, rows, copies}. Resolves
 // to {seconds, bytes, flops} of one run.
 class Measurement : public Operation {
  public:
@@ -117,8 +120,12 @@ class Measurement : public Operation {
       read(team);
     } else if (kind == "fma") {
       fma(team);
+    } else if (kind == "pairs") {
+      peak(team, pair_kernels(host_->kernels().name)->peak);
     } else if (kind == "int8") {
-      int8(team);
+      peak(team, int8_kernels(host_->kernels().name)->peak);
+    } else if (format == "pairs") {
+      pair_linear(team);
     } else if (format == "int8") {
       int8_linear(team);
     } else {
@@ -162,15 +169,36 @@ class Measurement : public Operation {
     flops_ = static_cast<double>(flops);
   }
 
-  void int8(Team& team) {
+  // The level's own loop of products and sums, on every thread.
+  void peak(Team& team, int64_t (*loop)(int64_t steps)) {
     constexpr int64_t kSteps = 1 << 16;
-    const Int8Kernels& kernels = *int8_kernels(host_->kernels().name);
     std::atomic<int64_t> operations{0};
     seconds_ = best_seconds(kLeastSeconds, [&] {
       operations = 0;
-      team.parallel(team.threads(), [&](int64_t, int) { operations += kernels.peak(kSteps); });
+      team.parallel(team.threads(), [&](int64_t, int) { operations += loop(kSteps); });
     });
     flops_ = static_cast<double>(operations);
+  }
+
+  // As `linear`, of rows in bf16.
+  void pair_linear(Team& team) {
+    const PairKernels& kernels = *pair_kernels(host_->kernels().name);
+    const int64_t bytes_of_one = pair_bytes(in, out);
+    const PackedMemory weights(copies * bytes_of_one);
+    for (int64_t i = 0; i < copies * bytes_of_one; ++i) weights.data()[i] = i % 2 == 0 ? static_cast<uint8_t>(i * 37 + i / 251) : uint8_t{0x3f};
+    std::vector<uint16_t> x(static_cast<size_t>(rows * in), 0x3f80);
+    std::vector<float> y(static_cast<size_t>(rows * out));
+    const Slices slices = column_slices(out, team.threads());
+    seconds_ = best_seconds(kLeastSeconds, [&] {
+      for (int64_t copy = 0; copy < copies; ++copy) {
+        const PairLinear matrix{weights.data() + copy * bytes_of_one, nullptr, in, out};
+        team.parallel(slices.count(), [&](int64_t slice, int) {
+          kernels.linear(matrix, {x.data(), rows, in}, {y.data(), rows, out}, slices.begin(slice), slices.end(slice), false);
+        });
+      }
+    });
+    bytes_ = static_cast<double>(bytes_of_one * copies);
+    flops_ = 2.0 * static_cast<double>(rows * in * out * copies);
   }
 
   // As `linear`; the rows are quantised before the time is taken.
@@ -258,8 +286,8 @@ Napi::Value start_measurement(Napi::Env env, const std::shared_ptr<Host>& host, 
     if (operation->in * operation->out * 2 * operation->copies + operation->rows * in_and_out * 4 > kMaxBytes) {
       invalid_argument(format("measurement: its matrices and rows are larger than %lld bytes", static_cast<long long>(kMaxBytes)));
     }
-  } else if (operation->kind != "fma" && operation->kind != "int8") {
-    invalid_argument("measurement.kind: read, fma, int8 or linear was expected");
+  } else if (operation->kind != "fma" && operation->kind != "pairs" && operation->kind != "int8") {
+    invalid_argument("measurement.kind: read, fma, pairs, int8 or linear was expected");
   }
   return host->submit(env, std::move(operation));
 }

@@ -5,7 +5,7 @@
 # A level's file for a foreign architecture compiles to nothing, with no special flags.
 COMPUTE_SOURCES := scalar avx2 avx512 neon dispatch int8-pack int8-scalar int8-avx2 int8-avx512 int8-avx512-vnni int8-neon int8-neon-dot \
   pairs-pack pairs-scalar pairs-avx2 pairs-avx512 pairs-avx512-bf16 pairs-neon
-COMPUTE_TEST_SOURCES := main harness emulated attention linear rows int8 int8-emulated
+COMPUTE_TEST_SOURCES := main harness emulated attention linear rows int8 int8-emulated pairs
 COMPUTE_OBJECTS := $(COMPUTE_SOURCES:%=$(COMPUTE_BUILD)/compute/%.o)
 COMPUTE_TEST_OBJECTS := $(COMPUTE_TEST_SOURCES:%=$(COMPUTE_BUILD)/compute/self-test/%.o)
 COMPUTE_HEADERS := $(wildcard $(COMPUTE_DIR)/*.h $(COMPUTE_DIR)/self-test/*.h)

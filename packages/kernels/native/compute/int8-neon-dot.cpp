@@ -11,9 +11,7 @@ struct Sums {
   int32x4_t v;
 };
 
-constexpr int kTileRows = 4;
-constexpr int kTilePanels = 1;
-constexpr int kStreamPanels[] = {1, 1, 1};
+constexpr int kRowPanels[] = {1, 1, 1};
 
 inline Sums start(int32_t) { return {vdupq_n_s32(0)}; }
 inline Sums multiply_add(Sums s, Bytes weights, Bytes activations) {

@@ -12,9 +12,7 @@ struct Sums {
   int16x8_t high;
 };
 
-constexpr int kTileRows = 2;
-constexpr int kTilePanels = 1;
-constexpr int kStreamPanels[] = {1, 1, 1};
+constexpr int kRowPanels[] = {1, 1};
 
 inline Sums start(int32_t) { return {vdupq_n_s16(0), vdupq_n_s16(0)}; }
 inline Sums multiply_add(Sums s, Bytes weights, Bytes activations) {

@@ -1,15 +1,15 @@
-// The kernels of int8.h over vectors with one output per lane, once for all levels. Few rows: codes go from memory
-// through registers to every row. Many rows: a chunk of codes is unpacked to bytes once and multiplied with all rows in
-// register tiles. Neither choice shows: each (row, output) takes its blocks in ascending order into one total.
+// The kernels of int8.h over vectors with one output per lane, once for all levels: codes go through registers to a group
+// of rows, whose sums and totals stay in registers from the first block to the last. How rows are grouped doesn't show:
+// each (row, output) takes its blocks in ascending order into one total.
 //
 // Included by one file per level after it has defined, in moiety's unnamed namespace:
 //   Floats: kLanes outputs' totals; load, store, broadcast, zero_floats, mul, fma(a, b, c) = a*b + c
-//   Bytes: kLanes words of 4 weights, or of activations; load_bytes, store_bytes, broadcast_word
+//   Bytes: kLanes words of 4 weights, or of activations; load_bytes, broadcast_word
 //   Sums: kLanes sums of a block under way; start(correction), multiply_add(sums, weights, activations), to_floats
 //   unpack(packed, even, odd): kLanes words of codes to weights as multiply_add takes them
 //   load_scales(bytes): kLanes powers of two, 2^(byte - 127)
 //   quantise_block(x, values, scale, correction)
-//   kTileRows; kStreamPanels[rows - 1]: panels taken side by side when 1 to 3 rows stream
+//   kRowPanels[rows - 1]: panels that so many rows take side by side
 // As in simd-math.h, everything has internal linkage.
 #pragma once
 #include <cstring>
@@ -160,139 +160,47 @@ __attribute__((noinline)) void stream_panels(const Int8Linear& w, const Int8Rows
   }
 }
 
-template <int kRows>
-void stream(const Int8Linear& w, const Int8Rows& x, Rows y, int64_t begin, int64_t end, bool round) {
-  constexpr int kMost = kStreamPanels[kRows - 1];
-  const int64_t last = int8_panels(end);
-  int64_t panel = begin / kInt8Panel;
-  for (; panel + kMost <= last; panel += kMost) {
-    stream_panels<kRows, kMost>(w, x, y, panel, Finish<kMost>(w, panel, begin, end, round));
-  }
-  for (; panel < last; panel++) stream_panels<kRows, 1>(w, x, y, panel, Finish<1>(w, panel, begin, end, round));
-}
-
-constexpr int64_t kChunkBlocks = 16;
-constexpr int64_t kBlockRows = 64;
-
-// One thread's working set: a chunk's weights stay in the first-level cache beside kTileRows rows.
-template <int kPanels>
-struct Tile {
-  static constexpr int kVectors = Panels<kPanels>::kVectors;
-  alignas(64) uint8_t weights[kChunkBlocks][kSteps][kVectors][kVectorBytes];
-  alignas(64) float scales[kChunkBlocks][kVectors][kLanes];
-  alignas(64) float totals[kBlockRows][kVectors][kLanes];
-
-  static Tile& of_thread() {
-    static thread_local Tile tile;
-    return tile;
-  }
-
-  // A chunk of a matrix.
-  struct Chunk {
-    Panels<kPanels> panels;
-    int64_t from;
-    int64_t blocks;
-  };
-
-  void unpack_chunk(const Chunk& chunk) {
-    const Panels<kPanels>& panels = chunk.panels;
-    for (int64_t b = 0; b < chunk.blocks; b++) {
-      MOIETY_UNROLL
-      for (int v = 0; v < kVectors; v++) {
-        MOIETY_UNROLL
-        for (int u = 0; u < kSteps / 2; u++) {
-          Bytes even, odd;
-          unpack(panels.codes_of(v, chunk.from + b, u), even, odd);
-          store_bytes(weights[b][2 * u][v], even);
-          store_bytes(weights[b][2 * u + 1][v], odd);
-        }
-        store(scales[b][v], load_scales(panels.scales_of(v, chunk.from + b)));
-      }
-    }
-  }
-
-  // Rows r .. r + kRows - 1, of which the tile's first is `row`, times the unpacked chunk. The first rows fetch `next`.
-  template <int kRows>
-  __attribute__((noinline)) void multiply(const Int8Rows& x, int64_t row, int64_t r, const Chunk& chunk, const Chunk& next) {
-    const int64_t all = int8_blocks(x.in);
-    const int64_t first = (row + r) * all + chunk.from;
-    for (int64_t b = 0; b < chunk.blocks; b++) {
-      if (r == 0) next.panels.prefetch(next.from + b);
-      Sums sum[kRows][kVectors];
-      MOIETY_UNROLL
-      for (int i = 0; i < kRows; i++) {
-        MOIETY_UNROLL
-        for (int v = 0; v < kVectors; v++) sum[i][v] = start(x.corrections[first + i * all + b]);
-      }
-      MOIETY_UNROLL
-      for (int s = 0; s < kSteps; s++) {
-        Bytes weight[kVectors];
-        MOIETY_UNROLL
-        for (int v = 0; v < kVectors; v++) weight[v] = load_bytes(weights[b][s][v]);
-        MOIETY_UNROLL
-        for (int i = 0; i < kRows; i++) {
-          const Bytes word = broadcast_word(x.values + (first + i * all + b) * kInt8Block + 4 * s);
-          MOIETY_UNROLL
-          for (int v = 0; v < kVectors; v++) sum[i][v] = multiply_add(sum[i][v], weight[v], word);
-        }
-      }
-      MOIETY_UNROLL
-      for (int i = 0; i < kRows; i++) {
-        const Floats scale = broadcast(x.scales[first + i * all + b]);
-        MOIETY_UNROLL
-        for (int v = 0; v < kVectors; v++) {
-          float* total = totals[r + i][v];
-          store(total, fma(to_floats(sum[i][v]), mul(scale, load(scales[b][v])), load(total)));
-        }
-      }
-    }
-  }
-
-  // At most kBlockRows rows.
-  void run(const Int8Linear& w, const Int8Rows& x, int64_t row, int64_t rows, int64_t panel) {
-    std::memset(totals, 0, static_cast<size_t>(rows) * sizeof totals[0]);
-    const int64_t all = int8_blocks(w.in);
-    const auto chunk_at = [&](int64_t first_panel, int64_t from) {
-      return Chunk{Panels<kPanels>(w, first_panel), from, all - from < kChunkBlocks ? all - from : kChunkBlocks};
-    };
-    for (Chunk chunk = chunk_at(panel, 0); chunk.blocks > 0;) {
-      const int64_t end = chunk.from + chunk.blocks;
-      const Chunk next = end < all ? chunk_at(panel, end) : chunk_at(panel + kPanels, 0);
-      unpack_chunk(chunk);
-      int64_t r = 0;
-      for (; r + kTileRows <= rows; r += kTileRows) multiply<kTileRows>(x, row, r, chunk, next);
-      if constexpr (kTileRows > 4) {
-        if (r + 4 <= rows) multiply<4>(x, row, r, chunk, next), r += 4;
-      }
-      if (r + 2 <= rows) multiply<2>(x, row, r, chunk, next), r += 2;
-      if (r < rows) multiply<1>(x, row, r, chunk, next);
-      chunk = chunk_at(panel, end);
-    }
-  }
+// Panels [panel, last) of a slice.
+struct PanelCut {
+  int64_t panel;
+  int64_t last;
+  int64_t begin;
+  int64_t end;
+  bool round;
 };
 
-template <int kPanels>
-void multiply_panels(const Int8Linear& w, const Int8Rows& x, Rows y, int64_t row, int64_t rows, int64_t panel,
-                     const Finish<kPanels>& finish) {
-  Tile<kPanels>& tile = Tile<kPanels>::of_thread();
-  tile.run(w, x, row, rows, panel);
-  for (int64_t r = 0; r < rows; r++) finish.write(tile.totals[r][0], y.data + (row + r) * y.stride);
+// Rows in groups as even as can be, each through all panels of a cut: the first group reads codes from memory, further
+// ones from a cache.
+template <int kRows>
+void multiply_group(const Int8Linear& w, const Int8Rows& x, Rows y, const PanelCut& cut) {
+  if constexpr (kRows > 1) {
+    if (x.count < kRows) return multiply_group<kRows - 1>(w, x, y, cut);
+  }
+  constexpr int kMost = kRowPanels[kRows - 1];
+  int64_t panel = cut.panel;
+  for (; panel + kMost <= cut.last; panel += kMost) {
+    stream_panels<kRows, kMost>(w, x, y, panel, Finish<kMost>(w, panel, cut.begin, cut.end, cut.round));
+  }
+  if constexpr (kMost > 1) {
+    for (; panel < cut.last; panel++) stream_panels<kRows, 1>(w, x, y, panel, Finish<1>(w, panel, cut.begin, cut.end, cut.round));
+  }
 }
 
+constexpr int64_t kMostRows = sizeof kRowPanels / sizeof kRowPanels[0];
+constexpr int64_t kCutPanels = 4;  // what stays in the second-level cache beside a group's rows, and a multiple of kRowPanels
+
 void linear(const Int8Linear& w, const Int8Rows& x, Rows y, int64_t begin, int64_t end, bool round) {
-  switch (x.count) {
-    case 1: return stream<1>(w, x, y, begin, end, round);
-    case 2: return stream<2>(w, x, y, begin, end, round);
-    case 3: return stream<3>(w, x, y, begin, end, round);
-  }
-  const int64_t last = int8_panels(end);
-  for (int64_t row = 0; row < x.count; row += kBlockRows) {
-    const int64_t rows = x.count - row < kBlockRows ? x.count - row : kBlockRows;
-    int64_t panel = begin / kInt8Panel;
-    for (; panel + kTilePanels <= last; panel += kTilePanels) {
-      multiply_panels<kTilePanels>(w, x, y, row, rows, panel, Finish<kTilePanels>(w, panel, begin, end, round));
+  const int64_t groups = (x.count + kMostRows - 1) / kMostRows;
+  const int64_t last = int8_panels(end), blocks = int8_blocks(w.in);
+  const int64_t width = groups == 1 ? last : kCutPanels;
+  for (int64_t panel = begin / kInt8Panel; panel < last; panel += width) {
+    const PanelCut cut{panel, panel + width < last ? panel + width : last, begin, end, round};
+    for (int64_t group = 0, r = 0; group < groups; group++) {
+      const int64_t rows = (x.count - r + groups - group - 1) / (groups - group);
+      const Int8Rows some{x.values + r * x.in, x.scales + r * blocks, x.corrections + r * blocks, rows, x.in};
+      multiply_group<kMostRows>(w, some, {y.data + r * y.stride, rows, y.stride}, cut);
+      r += rows;
     }
-    for (; panel < last; panel++) multiply_panels<1>(w, x, y, row, rows, panel, Finish<1>(w, panel, begin, end, round));
   }
 }
 

@@ -94,5 +94,6 @@ void test_attention();
 void test_rows();
 void test_exp();
 void test_int8();
+void test_pairs();
 
 }  // namespace moiety::self_test

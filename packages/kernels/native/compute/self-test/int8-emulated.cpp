@@ -19,9 +19,7 @@ struct Sums {
   int32_t v[16];
 };
 
-constexpr int kTileRows = 8;
-constexpr int kTilePanels = 2;
-constexpr int kStreamPanels[] = {4, 4, 2};
+constexpr int kRowPanels[] = {4, 1, 2, 2, 2, 1, 1};
 
 template <typename F>
 inline Floats each(F f) {
@@ -52,7 +50,6 @@ inline Bytes load_bytes(const uint8_t* p) {
   std::memcpy(&out, p, sizeof out);
   return out;
 }
-inline void store_bytes(uint8_t* p, Bytes a) { std::memcpy(p, &a, sizeof a); }
 inline Bytes broadcast_word(const int8_t* p) {
   Bytes out;
   for (int i = 0; i < 64; i++) out.v[i] = static_cast<uint8_t>(p[i % 4]);

@@ -10,6 +10,8 @@
 constexpr uint64_t kDigest = 0x9f4204b53871433b;
 // After the results with int8 activations, whose arithmetic is a family of its own.
 constexpr uint64_t kInt8Digest = 0x027209f2d3c9bc92;
+// After the linears of bf16 rows, in the order of pairs.
+constexpr uint64_t kPairsDigest = 0x405bb8da637075c0;
 
 void check_digest(const char* what, uint64_t expected) {
   using namespace moiety::self_test;
@@ -28,6 +30,8 @@ int main() {
   check_digest("digest", kDigest);
   test_int8();
   check_digest("digest with int8", kInt8Digest);
+  test_pairs();
+  check_digest("digest with pairs", kPairsDigest);
   std::printf("levels compared with scalar:");
   for (const auto* level : levels()) std::printf(" %s", level->name);
   if (failures() > 0) {
