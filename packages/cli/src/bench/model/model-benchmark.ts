@@ -100,6 +100,7 @@ async function measureRun(options: RunOptions, experts: EvaluationExperts, exper
         threads,
         readGbPerSecond: Math.max(before.readGbPerSecond, after.readGbPerSecond),
         fmaGflopPerSecond: Math.max(before.fmaGflopPerSecond, after.fmaGflopPerSecond),
+        bf16GflopPerSecond: Math.max(before.bf16GflopPerSecond, after.bf16GflopPerSecond),
         int8GopPerSecond: Math.max(before.int8GopPerSecond, after.int8GopPerSecond),
       },
       cases,

@@ -14,7 +14,7 @@ export function formatModelRuns({ checkpoint, settings, runs }: ModelFigures): s
 
 const NOTES = [
   "GB/s: weights of attention and unembedding, once per micro-batch, and of the distinct experts chosen; beside this machine's reading.",
-  "GOP/s: two per multiply-add of the linears; beside this machine's f32 multiply-adds. Other number formats may exceed it.",
+  "GOP/s: two per multiply-add of the linears; beside this machine's multiply-adds of f32 with f32 activations, of bf16 with the others.",
   "Shares are of the step's time, or of all micro-batches' time where several take turns; then attend holds waiting for the other's.",
   "network, queue and compute are the slowest worker's. idle: this process's JavaScript, and what else nothing counts.",
 ].join("\n");
@@ -34,9 +34,9 @@ function formatRun(run: ModelRun, baseline: ModelRun | undefined): string {
       ? `${attentionThreads} thread(s)`
       : `${attentionThreads} thread(s) for attention, ${EXPERT_WORKERS} expert workers with ${expertThreads} thread(s) each`;
   const title = `${experts}, ${activation}, ${level}, ${where}`;
-  const machine = `memory read ${short(limits.readGbPerSecond)} GB/s, f32 FMA ${short(limits.fmaGflopPerSecond)} GFLOP/s (${limits.threads} threads)`;
+  const machine = `memory read ${short(limits.readGbPerSecond)} GB/s, multiply-adds of f32 ${short(limits.fmaGflopPerSecond)} GFLOP/s, of bf16 ${short(limits.bf16GflopPerSecond)}, of int8 ${short(limits.int8GopPerSecond)} (${limits.threads} threads)`;
   const speed = formatTable(
-    ["case", "tokens/s", "step ms", "steps", "experts read", "fan-out", "GB/s", "of read", "GOP/s", "of FMA", "of co-located"],
+    ["case", "tokens/s", "step ms", "steps", "experts read", "fan-out", "GB/s", "of read", "GOP/s", "of peak", "of co-located"],
     run.cases.map((each, index) => speedCells(run, each, baseline?.cases[index])),
   );
   const parts = formatTable(
@@ -52,7 +52,7 @@ function formatRun(run: ModelRun, baseline: ModelRun | undefined): string {
   return [title, machine, speed, "", parts].join("\n");
 }
 
-function speedCells({ limits }: ModelRun, each: CaseFigures, baseline: CaseFigures | undefined): string[] {
+function speedCells({ activation, limits }: ModelRun, each: CaseFigures, baseline: CaseFigures | undefined): string[] {
   return [
     nameOf(each),
     short(each.tokensPerSecond),
@@ -63,7 +63,7 @@ function speedCells({ limits }: ModelRun, each: CaseFigures, baseline: CaseFigur
     short(each.readGbPerSecond),
     percent(each.readGbPerSecond / limits.readGbPerSecond),
     short(each.gopPerSecond),
-    percent(each.gopPerSecond / limits.fmaGflopPerSecond),
+    percent(each.gopPerSecond / (activation === "f32" ? limits.fmaGflopPerSecond : limits.bf16GflopPerSecond)),
     baseline === undefined ? "-" : `${short(each.tokensPerSecond / baseline.tokensPerSecond)}x`,
   ];
 }
