@@ -60,10 +60,18 @@ def yarn_tables(shape: Shape, length: int) -> tuple[Tensor, Tensor]:
     return (angle.cos() * factor).float(), (angle.sin() * factor).float()
 
 
+@torch.compile(dynamic=True)
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary embedding over pairs (i, i + head_dim / 2). x: [batch, heads, time, head_dim]; cos, sin: [time, head_dim / 2]."""
-    first, second = x.chunk(2, dim=-1)
-    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+    """Rotary embedding over pairs (i, i + head_dim / 2). x: [rows, heads, head_dim]; cos, sin: [rows, head_dim / 2]."""
+    first, second = x.float().chunk(2, dim=-1)
+    cos, sin = cos[:, None], sin[:, None]
+    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1).to(x.dtype)
+
+
+@torch.compile(dynamic=True)
+def _normed(x: Tensor, weight: Tensor) -> Tensor:
+    """[rows, size] in bf16 of [rows, size] in f32."""
+    return (x * torch.rsqrt(x.square().mean(dim=-1, keepdim=True) + RMS_NORM_EPS) * weight).bfloat16()
 
 
 class RmsNorm(nn.Module):
@@ -72,80 +80,118 @@ class RmsNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(size))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.rms_norm(x, (x.shape[-1],), self.weight, RMS_NORM_EPS)
+        return _normed(x, self.weight)
+
+
+class Bf16Linear(nn.Linear):
+    """A linear layer in bf16 whose weights and their gradients are kept in f32."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        bias = None if self.bias is None else self.bias.bfloat16()
+        return F.linear(x, self.weight.bfloat16(), bias)
 
 
 class Attention(nn.Module):
     def __init__(self, shape: Shape, layer: int) -> None:
         super().__init__()
         self.shape = shape
-        self.window = shape.sliding_window if layer % 2 == 0 else None
+        self.window = shape.sliding_window if layer % 2 == 0 else shape.max_context
         queries, keys = shape.query_heads * shape.head_dim, shape.kv_heads * shape.head_dim
-        self.qkv = nn.Linear(shape.hidden, queries + 2 * keys)
-        self.out = nn.Linear(queries, shape.hidden)
+        self.qkv = Bf16Linear(shape.hidden, queries + 2 * keys)
+        self.out = Bf16Linear(queries, shape.hidden)
         self.sinks = nn.Parameter(torch.zeros(shape.query_heads))
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, masks: Masks) -> Tensor:
-        shape, (batch, time, _) = self.shape, x.shape
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+        """x: [rows, hidden]."""
+        shape = self.shape
         heads, kv_heads, dims = shape.query_heads, shape.kv_heads, shape.head_dim
-        q, k, v = self.qkv(x).split((heads * dims, kv_heads * dims, kv_heads * dims), dim=-1)
-        q = rotate(q.view(batch, time, heads, dims).transpose(1, 2), cos, sin)
-        k = rotate(k.view(batch, time, kv_heads, dims).transpose(1, 2), cos, sin)
-        v = v.view(batch, time, kv_heads, dims).transpose(1, 2)
-        o = _AttentionWithSinks.apply(q * dims**-0.5, k, v, self.sinks, masks.sliding if self.window else masks.full)
-        return self.out(o.transpose(1, 2).reshape(batch, time, heads * dims))
+        qkv = self.qkv(x).view(-1, heads + 2 * kv_heads, dims)
+        rotated = rotate(qkv[:, : heads + kv_heads], layout.cos, layout.sin)
+        q, k, v = (layout.padded(each) for each in (rotated[:, :heads], rotated[:, heads:], qkv[:, heads + kv_heads :]))
+        return self.out(layout.unpadded(_AttentionWithSinks.apply(q, k, v, self.sinks, self.window)).flatten(1))
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """Where the rows of a batch that are no padding lie. rows: indices [rows] into batch * time; cos, sin: [rows, head_dim / 2]."""
+
+    batch: int
+    time: int
+    rows: Tensor
+    cos: Tensor
+    sin: Tensor
+
+    def padded(self, x: Tensor) -> Tensor:
+        """[batch, heads, time, dims], zero where there is no row, of [rows, heads, dims]."""
+        wide = x.new_zeros(self.batch * self.time, *x.shape[1:]).index_copy(0, self.rows, x)
+        return wide.unflatten(0, (self.batch, self.time)).transpose(1, 2)
+
+    def unpadded(self, x: Tensor) -> Tensor:
+        """[rows, heads, dims] of [batch, heads, time, dims]."""
+        return x.transpose(1, 2).flatten(0, 1).index_select(0, self.rows)
 
 
 class _AttentionWithSinks(torch.autograd.Function):
-    """softmax(q k + mask, with a sink beside it) v as one step of the graph, with few passes over the scores.
+    """softmax(q k, with a sink beside it) v as one step of the graph, with few passes over the scores.
 
     The sink is the score of one more key, whose value is zero.
     """
 
     @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, sinks: Tensor, mask: Tensor) -> Tensor:
-        """q: [batch, heads, time, dims], scaled; k, v: [batch, kv_heads, time, dims]; sinks: [heads]; mask: [time, time]."""
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, sinks: Tensor, window: int) -> Tensor:
+        """q: [batch, heads, time, dims]; k, v: [batch, kv_heads, time, dims]; sinks: [heads]; window: keys that a query sees at most."""
         batch, heads, time, dims = q.shape
         kv_heads = k.shape[1]
         # The queries of one kv head are stacked in its rows.
-        q = q.reshape(batch, kv_heads, heads // kv_heads * time, dims)
-        k, v = F.pad(k, (0, 0, 0, _MORE_KEYS)), F.pad(v, (0, 0, 0, _MORE_KEYS))
-        scores = (q @ k.transpose(-1, -2)).view(batch, heads, time, time + _MORE_KEYS)
-        wide = F.pad(mask, (0, _MORE_KEYS), value=float("-inf")).repeat(heads, 1, 1)
-        wide[..., time] = sinks[:, None]
-        p = scores.add_(wide).softmax(dim=-1).view(batch, kv_heads, -1, time + _MORE_KEYS)
-        ctx.save_for_backward(q, k, v, p)
-        return (p @ v).view(batch, heads, time, dims)
+        q = (q * dims**-0.5).reshape(batch, kv_heads, heads // kv_heads * time, dims)
+        k, v = k.contiguous(), v.contiguous()
+        scores = (q @ k.transpose(-1, -2)).view(batch, heads, time, time)
+        powers, total, sunk = _softmax_with_sink(scores, sinks, window)
+        o = (powers.view(batch, kv_heads, -1, time) @ v).view(batch, heads, time, dims)
+        o = (o / total[..., None]).bfloat16()
+        ctx.save_for_backward(q, k, v, powers, total, sunk, o)
+        return o
 
     @staticmethod
     def backward(ctx: Any, do: Tensor) -> tuple[Tensor | None, ...]:
-        q, k, v, p = ctx.saved_tensors
+        q, k, v, powers, total, sunk, o = ctx.saved_tensors
         batch, heads, time, dims = do.shape
-        do = do.reshape(q.shape)
-        dv = p.transpose(-1, -2) @ do
-        ds = torch._softmax_backward_data(do @ v.transpose(-1, -2), p, -1, p.dtype)
+        stacked = powers.view(*q.shape[:3], time)
+        mean, d_sinks, do_total = _of_outputs(do, o, total, sunk)
+        dv = stacked.transpose(-1, -2) @ do_total.view(q.shape)
+        dp = (do.reshape(q.shape) @ v.transpose(-1, -2)).view_as(powers)
+        ds = _softmax_backward(dp, powers, mean, total).view_as(stacked)
         dq, dk = ds @ k, ds.transpose(-1, -2) @ q
-        d_sinks = ds.view(batch, heads, time, -1)[..., time].sum(dim=(0, 2))
-        return dq.view(batch, heads, time, dims), dk[:, :, :time], dv[:, :, :time], d_sinks, None
+        return (dq * dims**-0.5).view(batch, heads, time, dims), dk, dv, d_sinks, None
 
 
-_MORE_KEYS = 8
-"""The sink and seven masked keys, so that rows of scores stay aligned."""
+@torch.compile(dynamic=True)
+def _softmax_with_sink(scores: Tensor, sinks: Tensor, window: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Powers of the scores [batch, heads, time, time] in bf16, their sums [batch, heads, time] and the sink's probability, alike, in f32.
+
+    Powers are divided by their sums only after the product with the values: one pass less over what is largest.
+    """
+    positions = torch.arange(scores.shape[-1], device=scores.device)
+    distance = positions[:, None] - positions[None, :]
+    visible = (distance >= 0) & (distance < window)
+    scores = torch.where(visible, scores.float(), float("-inf"))
+    sinks = sinks[:, None]
+    largest = torch.maximum(scores.amax(dim=-1), sinks)
+    powers, sunk = (scores - largest[..., None]).exp(), (sinks - largest).exp()
+    total = powers.sum(dim=-1) + sunk
+    return powers.bfloat16(), total, sunk / total
 
 
-@dataclasses.dataclass(frozen=True)
-class Masks:
-    """Additive masks [time, time]: 0 where visible, -inf elsewhere."""
+@torch.compile(dynamic=True)
+def _of_outputs(do: Tensor, o: Tensor, total: Tensor, sunk: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The mean of the probabilities' gradients [batch, heads, time], the sinks' gradient [heads] and do / total in bf16."""
+    mean = (do.float() * o.float()).sum(dim=-1)
+    return mean, -(sunk * mean).sum(dim=(0, 2)), (do.float() / total[..., None]).bfloat16().contiguous()
 
-    full: Tensor
-    sliding: Tensor
 
-    @staticmethod
-    def make(time: int, window: int, device: torch.device) -> Masks:
-        distance = torch.arange(time, device=device)[:, None] - torch.arange(time, device=device)[None, :]
-        hidden = float("-inf")
-        full = torch.zeros(time, time, device=device).masked_fill(distance < 0, hidden)
-        return Masks(full, full.masked_fill(distance >= window, hidden))
+@torch.compile(dynamic=True)
+def _softmax_backward(dp: Tensor, powers: Tensor, mean: Tensor, total: Tensor) -> Tensor:
+    return (powers.float() * ((dp.float() - mean[..., None]) / total[..., None])).bfloat16()
 
 
 class Experts(nn.Module):
@@ -162,75 +208,119 @@ class Experts(nn.Module):
         self.down_bias = nn.Parameter(torch.zeros(e, h))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Routing]:
-        """x: [rows, hidden]."""
-        k = self.shape.experts_per_token
-        logits = self.router(x)
-        chosen_logits, chosen = logits.topk(k, dim=-1)
+        """x: [rows, hidden] in bf16; returns [rows, hidden] in f32."""
+        logits = self.router(x.float())
+        chosen_logits, chosen = logits.topk(self.shape.experts_per_token, dim=-1)
         weights = chosen_logits.softmax(dim=-1)
-        routing = Routing.of(logits, chosen)
+        y = _ChosenExperts.apply(x, weights, chosen, self.gate_up, self.gate_up_bias, self.down, self.down_bias)
+        return y, Routing.of(logits, chosen)
 
+
+class _ChosenExperts(torch.autograd.Function):
+    """The weighted sum of down(swiglu(gate_up(x))) over the chosen experts, as one step of the graph: much less time on a CPU
+    than with sixteen small graphs per layer."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weights: Tensor, chosen: Tensor, gate_up: Tensor, gate_up_bias: Tensor, down: Tensor, down_bias: Tensor
+    ) -> Tensor:
+        """x: [rows, hidden]; weights, chosen: [rows, k]. Returns [rows, hidden] in f32."""
+        k = chosen.shape[1]
+        # The copies for expert 0, then those for expert 1 and so on, each made up to a multiple: few shapes of products, which
+        # oneDNN prepares once each. places: where each row's k copies lie; rows: whose copy lies there, of row 0 between them.
         order = chosen.flatten().argsort(stable=True)
-        counts = torch.bincount(chosen.flatten(), minlength=self.shape.experts).tolist()
-        rows = order // k
-        outputs = _ExpertFeedForward.apply(
-            x.index_select(0, rows), self.gate_up, self.gate_up_bias, self.down, self.down_bias, counts
-        )
-        weighted = outputs * weights.flatten().index_select(0, order)[:, None]
-        return torch.zeros_like(x).index_add(0, rows, weighted), routing
-
-
-class _ExpertFeedForward(torch.autograd.Function):
-    """down(swiglu(gate_up(x))) of every expert over its own rows, as one step of the graph: on a CPU a training step takes a
-    fifth less than with sixteen small graphs per layer."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, gate_up: Tensor, gate_up_bias: Tensor, down: Tensor, down_bias: Tensor, counts: list[int]) -> Tensor:
-        """x: [rows, hidden], the first counts[0] rows for expert 0 and so on. Returns [rows, hidden]."""
+        exact = torch.bincount(chosen.flatten(), minlength=gate_up.shape[0])
+        counts = (exact + (_ROWS_STEP - 1)) // _ROWS_STEP * _ROWS_STEP
+        shift = (counts.cumsum(0) - counts) - (exact.cumsum(0) - exact)
+        sorted_places = torch.arange(order.shape[0], device=order.device) + shift.repeat_interleave(exact)
+        places = torch.empty_like(order)
+        places[order] = sorted_places
+        counts = counts.tolist()
+        rows = order.new_zeros(sum(counts))
+        rows[sorted_places] = order // k
         # Gates before ups, so that each half of a row is contiguous.
-        halves = torch.cat((gate_up[:, 0::2], gate_up[:, 1::2]), dim=1)
-        biases = torch.cat((gate_up_bias[:, 0::2], gate_up_bias[:, 1::2]), dim=1)
-        u = x.new_empty(x.shape[0], halves.shape[1])
-        for e, rows in enumerate(_slices(counts)):
-            torch.addmm(biases[e], x[rows], halves[e].t(), out=u[rows])
-        gate, up = u.chunk(2, dim=-1)
-        clamped = gate.clamp(max=SWIGLU_LIMIT)
-        sigmoid = torch.sigmoid(SWIGLU_ALPHA * clamped)
-        lifted = up.clamp(-SWIGLU_LIMIT, SWIGLU_LIMIT).add_(1)
-        z = (clamped * sigmoid).mul_(lifted)
-        y = torch.empty_like(x)
-        for e, rows in enumerate(_slices(counts)):
-            torch.addmm(down_bias[e], z[rows], down[e].t(), out=y[rows])
-        ctx.save_for_backward(x, halves, down, u, sigmoid, lifted, z)
+        halves, biases, down = _in_halves(gate_up).bfloat16(), _in_halves(gate_up_bias).bfloat16(), down.bfloat16()
+        copies = x.index_select(0, rows)
+        u = x.new_empty(copies.shape[0], halves.shape[1])
+        for e, part in enumerate(_slices(counts)):
+            torch.addmm(biases[e], copies[part], halves[e].t(), out=u[part])
+        z = _swiglu(u)
+        y = torch.empty_like(copies)
+        down_biases = down_bias.bfloat16()
+        for e, part in enumerate(_slices(counts)):
+            torch.addmm(down_biases[e], z[part], down[e].t(), out=y[part])
+        ctx.save_for_backward(copies, weights, rows, places, halves, down, u, z, y)
         ctx.counts = counts
-        return y
+        return _weighted_sum(y.index_select(0, places).view(*chosen.shape, -1), weights)
 
     @staticmethod
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        x, halves, down, u, sigmoid, lifted, z = ctx.saved_tensors
-        dz, dx, d_halves, d_down = torch.empty_like(z), torch.empty_like(x), torch.empty_like(halves), torch.empty_like(down)
-        d_down_bias = dy.new_empty(down.shape[:2])
-        for e, rows in enumerate(_slices(ctx.counts)):
-            torch.mm(dy[rows], down[e], out=dz[rows])
-            torch.mm(dy[rows].t(), z[rows], out=d_down[e])
-            torch.sum(dy[rows], dim=0, out=d_down_bias[e])
-        gate, up = u.chunk(2, dim=-1)
-        clamped = gate.clamp(max=SWIGLU_LIMIT)
-        slope = (1 - sigmoid).mul_(clamped).mul_(SWIGLU_ALPHA).add_(1).mul_(sigmoid)
-        du = torch.empty_like(u)
-        d_gate, d_up = du.chunk(2, dim=-1)
-        torch.mul(dz, lifted, out=d_gate).mul_(slope).mul_(gate <= SWIGLU_LIMIT)
-        torch.mul(dz, clamped, out=d_up).mul_(sigmoid).mul_(up.abs() <= SWIGLU_LIMIT)
-        d_biases = dy.new_empty(halves.shape[:2])
-        for e, rows in enumerate(_slices(ctx.counts)):
-            torch.mm(du[rows], halves[e], out=dx[rows])
-            torch.mm(du[rows].t(), x[rows], out=d_halves[e])
-            torch.sum(du[rows], dim=0, out=d_biases[e])
-        return dx, _interleaved(d_halves), _interleaved(d_biases), d_down, d_down_bias, None
+    def backward(ctx: Any, d_sum: Tensor) -> tuple[Tensor | None, ...]:
+        copies, weights, rows, places, halves, down, u, z, y = ctx.saved_tensors
+        placed_weights = weights.new_zeros(rows.shape[0])
+        placed_weights[places] = weights.flatten()
+        dy, d_weights = _weighted_sum_backward(d_sum, y, placed_weights, rows)
+        dz, dx, d_halves, d_down = torch.empty_like(z), torch.empty_like(copies), torch.empty_like(halves), torch.empty_like(down)
+        d_down_bias, d_biases = dy.new_empty(down.shape[:2]), dy.new_empty(halves.shape[:2])
+        for e, part in enumerate(_slices(ctx.counts)):
+            torch.mm(dy[part], down[e], out=dz[part])
+            torch.mm(dy[part].t(), z[part], out=d_down[e])
+            torch.sum(dy[part], dim=0, out=d_down_bias[e])
+        du = _swiglu_backward(u, dz)
+        for e, part in enumerate(_slices(ctx.counts)):
+            torch.mm(du[part], halves[e], out=dx[part])
+            torch.mm(du[part].t(), copies[part], out=d_halves[e])
+            torch.sum(du[part], dim=0, out=d_biases[e])
+        gradients = (_interleaved(d_halves), _interleaved(d_biases), d_down, d_down_bias)
+        dx = dx.index_select(0, places).view(*weights.shape, -1).sum(dim=1)
+        return dx, d_weights[places].view_as(weights), None, *(each.float() for each in gradients)
+
+
+_ROWS_STEP = 64
+
+
+@torch.compile(dynamic=True)
+def _swiglu(u: Tensor) -> Tensor:
+    gate, up = u.float().chunk(2, dim=-1)
+    gate = gate.clamp(max=SWIGLU_LIMIT)
+    return (gate * torch.sigmoid(SWIGLU_ALPHA * gate) * (up.clamp(-SWIGLU_LIMIT, SWIGLU_LIMIT) + 1)).bfloat16()
+
+
+@torch.compile(dynamic=True)
+def _swiglu_backward(u: Tensor, dz: Tensor) -> Tensor:
+    gate, up = u.float().chunk(2, dim=-1)
+    dz = dz.float()
+    clamped = gate.clamp(max=SWIGLU_LIMIT)
+    sigmoid = torch.sigmoid(SWIGLU_ALPHA * clamped)
+    slope = sigmoid * (1 + SWIGLU_ALPHA * clamped * (1 - sigmoid))
+    d_gate = dz * (up.clamp(-SWIGLU_LIMIT, SWIGLU_LIMIT) + 1) * slope * (gate <= SWIGLU_LIMIT)
+    d_up = dz * clamped * sigmoid * (up.abs() <= SWIGLU_LIMIT)
+    return torch.cat((d_gate, d_up), dim=-1).bfloat16()
+
+
+@torch.compile(dynamic=True)
+def _weighted_sum(y: Tensor, weights: Tensor) -> Tensor:
+    """[rows, hidden] in f32 of [rows, k, hidden] and [rows, k]; written out, since a sum over dimension 1 compiles to slow code."""
+    total = y[:, 0].float() * weights[:, 0, None]
+    for i in range(1, weights.shape[1]):
+        total = total + y[:, i].float() * weights[:, i, None]
+    return total
+
+
+@torch.compile(dynamic=True)
+def _weighted_sum_backward(d_sum: Tensor, y: Tensor, weights: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradients of the copies [copies, hidden] and of their weights [copies]; rows: [copies]."""
+    d_rows = d_sum[rows]
+    return (d_rows * weights[:, None]).bfloat16(), (d_rows * y.float()).sum(dim=-1)
 
 
 def _slices(counts: list[int]) -> list[slice]:
     ends = list(itertools.accumulate(counts))
     return [slice(end - count, end) for end, count in zip(ends, counts)]
+
+
+def _in_halves(interleaved: Tensor) -> Tensor:
+    """Gates before ups, in dimension 1, where they alternate."""
+    return torch.cat((interleaved[:, 0::2], interleaved[:, 1::2]), dim=1)
 
 
 def _interleaved(halves: Tensor) -> Tensor:
@@ -260,12 +350,11 @@ class Block(nn.Module):
         self.experts_norm = RmsNorm(shape.hidden)
         self.experts = Experts(shape)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, masks: Masks, present: Tensor) -> tuple[Tensor, Routing]:
-        """x: [batch, time, hidden]; present: indices of the rows of batch * time that are no padding."""
-        x = x + self.attention(self.attention_norm(x), cos, sin, masks)
-        rows = x.flatten(0, 1).index_select(0, present)
-        y, routing = self.experts(self.experts_norm(rows))
-        return x.flatten(0, 1).index_add(0, present, y).view_as(x), routing
+    def forward(self, x: Tensor, layout: Layout) -> tuple[Tensor, Routing]:
+        """x: [rows, hidden], in f32."""
+        x = x + self.attention(self.attention_norm(x), layout)
+        y, routing = self.experts(self.experts_norm(x))
+        return x + y, routing
 
 
 class Transformer(nn.Module):
@@ -275,7 +364,7 @@ class Transformer(nn.Module):
         self.embedding = nn.Embedding(shape.vocab, shape.hidden)
         self.blocks = nn.ModuleList(Block(shape, layer) for layer in range(shape.layers))
         self.norm = RmsNorm(shape.hidden)
-        self.unembedding = nn.Linear(shape.hidden, shape.vocab, bias=False)
+        self.unembedding = Bf16Linear(shape.hidden, shape.vocab, bias=False)
         cos, sin = yarn_tables(shape, shape.max_context)
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
@@ -291,16 +380,12 @@ class Transformer(nn.Module):
                 nn.init.zeros_(linear.bias)
 
     def hidden_states(self, tokens: Tensor, present: Tensor) -> tuple[Tensor, list[Routing]]:
-        """tokens: [batch, time]; present: [batch, time], false for padding. Returns the normed states [batch, time, hidden]."""
-        time = tokens.shape[1]
+        """tokens, present: [batch, time]; the latter is false for padding. Returns the normed states [present rows, hidden] in bf16."""
+        batch, time = tokens.shape
         rows = present.flatten().nonzero().squeeze(1)
-        masks = Masks.make(time, self.shape.sliding_window, tokens.device)
-        x, routings = self.embedding(tokens), []
+        layout = Layout(batch, time, rows, self.cos[rows % time], self.sin[rows % time])
+        x, routings = self.embedding(tokens.flatten()[rows]), []
         for block in self.blocks:
-            x, routing = block(x, self.cos[:time], self.sin[:time], masks, rows)
+            x, routing = block(x, layout)
             routings.append(routing)
         return self.norm(x), routings
-
-    def forward(self, tokens: Tensor, present: Tensor) -> Tensor:
-        """Logits [batch, time, vocab]."""
-        return self.unembedding(self.hidden_states(tokens, present)[0])
