@@ -16,7 +16,8 @@ import torch
 import harmony
 from conversations import conversations
 from export import export
-from model import Shape, Transformer
+from layers import Shape
+from model import Transformer
 from tokenizer import Vocabulary, build
 from train import Plan, report, train
 

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from batches import IGNORED, Batch, steps
-from model import Routing, Shape, Transformer
+from experts import Routing
+from model import Transformer
 from optimizer import optimizers
 from quantize import fake_mxfp4
 from tokenizer import Vocabulary
