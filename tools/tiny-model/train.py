@@ -25,11 +25,11 @@ BALANCE_WEIGHT = 0.01
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    rounds: tuple[int, ...] = (2400, 1100, 500)
+    rounds: tuple[int, ...] = (4400, 3600, 1500)
     """Steps of each round. In each the rates rise and fall once, half as high as in the one before."""
     averaged: int = 2
     """The model is the mean of what the last so many rounds ended with."""
-    conversations_per_step: int = 48
+    conversations_per_step: int = 64
     seed: int = 1
     matrix_rate: float = 0.02
     embedding_rate: float = 0.003
