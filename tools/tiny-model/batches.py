@@ -14,8 +14,10 @@ from conversations import Conversation, conversations
 from conversations.words import Split
 from tokenizer import Vocabulary
 
-LENGTH_STEP = 8
+LENGTH_STEP = 16
 """Lengths are rounded up to a multiple, so that few shapes occur."""
+ROWS_STEP = 128
+"""So many rows, or a multiple, are present where there is padding enough: again for few shapes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +46,7 @@ class _Example:
 
 
 def steps(
-    vocabulary: Vocabulary, seed: int, split: Split, size: int, first: int = 0, single: Callable[[int], bool] = lambda _: False, parts: int = 4
+    vocabulary: Vocabulary, seed: int, split: Split, size: int, first: int = 0, single: Callable[[int], bool] = lambda _: False, parts: int = 3
 ) -> Iterator[list[Batch]]:
     """For each step from `first` on `size` conversations of its own, in `parts` batches of like lengths.
 
@@ -79,4 +81,6 @@ def _batch(examples: list[_Example]) -> Batch:
         tokens[row, :last] = ids[:-1]
         present[row, :last] = True
         targets[row, example.prompt - 1 : last] = ids[example.prompt :]
+    spare = (~present).flatten().nonzero().flatten()[: -int(present.sum()) % ROWS_STEP]
+    present.view(-1)[spare] = True
     return Batch(tokens, targets, present, tuple(each.task for each in examples))

@@ -8,12 +8,16 @@ import os
 import time
 from pathlib import Path
 
+# oneDNN prepares a product once for each shape, and must remember more of them than by default; read when torch loads.
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "8192")
+
 import torch
 
 import harmony
 from conversations import conversations
 from export import export
-from model import Shape, Transformer
+from layers import Shape
+from model import Transformer
 from tokenizer import Vocabulary, build
 from train import Plan, report, train
 
@@ -43,7 +47,8 @@ def main() -> None:
     train(model, vocabulary, plan, work)
     report(model, vocabulary, quantised=True, count=50)
     export(model.cpu(), vocabulary, options.out)
-    print(f"wrote {options.out} after {(time.monotonic() - started) / 60:.0f} minutes")
+    minutes, cpu = (time.monotonic() - started) / 60, time.process_time() / 60
+    print(f"wrote {options.out} after {minutes:.0f} minutes, of which {cpu:.0f} minutes of CPU, all threads together")
 
 
 def _vocabulary(path: Path, seed: int, size: int) -> Vocabulary:

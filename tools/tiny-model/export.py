@@ -9,7 +9,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from model import RMS_NORM_EPS, SWIGLU_LIMIT, Transformer
+from experts import SWIGLU_LIMIT
+from layers import RMS_NORM_EPS
+from model import Transformer
 from quantize import to_mxfp4
 from tokenizer import Vocabulary
 

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from batches import IGNORED, Batch, steps
-from model import Routing, Shape, Transformer
+from experts import Routing
+from model import Transformer
 from optimizer import optimizers
 from quantize import fake_mxfp4
 from tokenizer import Vocabulary
@@ -77,8 +78,9 @@ class Plan:
 def taught_states(model: Transformer, batch: Batch) -> tuple[Tensor, Tensor, list[Routing]]:
     """Logits and targets [taught, vocab] and [taught] of the positions that have a target."""
     states, routings = model.hidden_states(batch.tokens, batch.present)
-    taught = batch.targets != IGNORED
-    return model.unembedding(states[taught]), batch.targets[taught], routings
+    targets = batch.targets[batch.present]
+    taught = targets != IGNORED
+    return model.unembedding(states[taught]).float(), targets[taught], routings
 
 
 def train(model: Transformer, vocabulary: Vocabulary, plan: Plan, out: Path) -> None:
@@ -112,7 +114,8 @@ def train(model: Transformer, vocabulary: Vocabulary, plan: Plan, out: Path) -> 
         if (step + 1) % 50 == 0:
             elapsed = time.monotonic() - started
             loss = sum(losses) / 50
-            print(f"step {step + 1} loss {loss:.4f} load {sum(loads) / len(loads):.2f} {tokens / elapsed:.0f} tokens/s", flush=True)
+            rate = f"{tokens / elapsed:.0f} tokens/s, {elapsed:.0f} s, {time.process_time():.0f} s of CPU"
+            print(f"step {step + 1} loss {loss:.4f} load {sum(loads) / len(loads):.2f} {rate}", flush=True)
             losses, loads = [], []
         ended = plan.ended(step)
         if (step + 1) % 250 == 0 or ended is not None:
@@ -154,10 +157,10 @@ def report(model: Transformer, vocabulary: Vocabulary, quantised: bool, count: i
     rounded = Rounded(model) if quantised else None
     for parts in itertools.islice(steps(vocabulary, 0, "test", 60), count):
         for batch in (_to(part, device) for part in parts):
-            states, _ = model.hidden_states(batch.tokens, batch.present)
+            logits, targets, _ = taught_states(model, batch)
             taught = batch.targets != IGNORED
             wrong = torch.zeros_like(taught)
-            wrong[taught] = model.unembedding(states[taught]).argmax(-1) != batch.targets[taught]
+            wrong[taught] = logits.argmax(-1) != targets
             for task, ok in zip(batch.tasks, (~wrong.any(dim=1)).tolist()):
                 right[task].append(ok)
     if rounded:
