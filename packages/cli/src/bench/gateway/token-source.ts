@@ -1,7 +1,14 @@
 // Stands where attention workers would: claims real requests and appends tokens at a pace. Forked by gateway-benchmark.ts.
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Claim, createRequestConsumer } from "@moiety/queue";
-import { type SourceReport, type SourceStream, sourceOrderSchema, sourceSettingsSchema } from "./source-messages.js";
+import { ownCpuSeconds } from "./cpu-meters.js";
+import {
+  type SourceCpu,
+  type SourceReport,
+  type SourceStream,
+  sourceOrderSchema,
+  sourceSettingsSchema,
+} from "./source-messages.js";
 import { nowMs, streamOfPrompt } from "./stream-prompt.js";
 
 const BEAT_INTERVAL_MS = 500;
@@ -22,7 +29,13 @@ const consumer = createRequestConsumer({
 });
 process.once("disconnect", () => process.exit(0));
 process.on("message", (message) => {
-  order = sourceOrderSchema.parse(message);
+  const next = sourceOrderSchema.parse(message);
+  if (next.kind === "cpu") {
+    const used: SourceCpu = { cpuSeconds: ownCpuSeconds() };
+    process.send?.(used);
+    return;
+  }
+  order = next;
   const report: SourceReport = { streams, faults };
   streams = [];
   faults = [];
