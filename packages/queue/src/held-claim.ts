@@ -1,5 +1,6 @@
 import { AppError, type Clock, deferred, invariant } from "@moiety/core";
-import { APPEND_LIMIT, type ClaimContent, type ClaimStore, type WriteAnswer } from "./claim-store.js";
+import { APPEND_LIMIT, type WriteAnswer } from "./append-batch.js";
+import type { ClaimContent, ClaimStore } from "./claim-store.js";
 import type { AppendOutcome, Claim, Finish, LoggedToken, RequestRecord } from "./types.js";
 
 /**
@@ -20,6 +21,14 @@ export interface HeldClaimOptions {
   readonly onBacklog: (tokens: number) => void;
 }
 
+/** Somebody who waits until the log is so long. */
+interface Waiter {
+  readonly end: number;
+  /** Of its tokens, those that only memory held when it began to wait. */
+  readonly fresh: number;
+  resolve(outcome: AppendOutcome): void;
+}
+
 const RETRY_MS = 200;
 
 /** Keeps what it appended in memory, so that a Redis that forgot the end of a log can be told again. */
@@ -34,9 +43,16 @@ export class HeldClaim implements Claim {
   readonly #tokens: LoggedToken[];
   /** Length of the log when Redis last said so. */
   #written: number;
+  /** In the order of their ends. */
+  readonly #waiters: Waiter[] = [];
+  /** Whether an append is on its way to Redis. */
+  #sending = false;
+  /** Writes of other kinds that are under way or wait for their turn, and how far appends may go before the first of them. */
+  #others = 0;
+  #limit = Number.POSITIVE_INFINITY;
   #over: AppendOutcome | undefined;
   #writes: Promise<unknown> = Promise.resolve();
-  /** Ends the one write that is waiting for Redis. */
+  /** Ends the one write of another kind that is waiting for Redis. */
   #interrupt: () => void = () => undefined;
   readonly #deadline: AbortController = new AbortController();
 
@@ -60,18 +76,12 @@ export class HeldClaim implements Claim {
     return this.#settled.promise;
   }
 
-  async append(start: number, tokens: readonly LoggedToken[]): Promise<AppendOutcome> {
-    if (this.#over) return this.#over;
+  append(start: number, tokens: readonly LoggedToken[]): Promise<AppendOutcome> {
+    if (this.#over) return Promise.resolve(this.#over);
     invariant(start <= this.#tokens.length, "tokens are appended without a gap");
     const fresh = tokens.slice(this.#tokens.length - start);
     this.#tokens.push(...fresh);
-    const end = start + tokens.length;
-    this.#options.onBacklog(fresh.length);
-    try {
-      return await this.#inOrder(() => this.#writeUpTo(end));
-    } finally {
-      this.#options.onBacklog(-fresh.length);
-    }
+    return this.#until(start + tokens.length, fresh.length);
   }
 
   async putPromptLogprobs(entries: readonly LoggedToken[]): Promise<AppendOutcome> {
@@ -117,6 +127,7 @@ export class HeldClaim implements Claim {
     this.#over = outcome;
     this.#settle(settlement);
     this.#interrupt();
+    this.#release(this.#tokens.length, outcome);
     this.#abort.abort(reason);
   }
 
@@ -129,8 +140,22 @@ export class HeldClaim implements Claim {
     return this.#over ?? "closed";
   }
 
+  /** Runs after the appends that were asked for before, and before those that come after it. */
   #inOrder<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#writes.then(work);
+    if (this.#others === 0) this.#limit = this.#tokens.length;
+    this.#others += 1;
+    const { length } = this.#tokens;
+    const result = this.#writes
+      .then(() => {
+        this.#limit = length;
+        return this.#until(length, 0);
+      })
+      .then(work)
+      .finally(() => {
+        this.#others -= 1;
+        if (this.#others === 0) this.#limit = Number.POSITIVE_INFINITY;
+        this.#send();
+      });
     this.#writes = result.catch(() => undefined);
     return result;
   }
@@ -169,22 +194,74 @@ export class HeldClaim implements Claim {
     return "appended";
   }
 
-  async #writeUpTo(end: number): Promise<AppendOutcome> {
-    while (this.#written < end) {
-      const start = this.#written;
-      const tokens = this.#tokens.slice(start, start + APPEND_LIMIT);
-      const answer = await this.#persist(() => this.#options.store.append(this.record.id, this.fence, { start, tokens }));
-      if (!answer) return this.#ending();
-      if (answer.kind === "fenced" || answer.kind === "closed") return this.#conclude(answer);
-      this.#written = answer.length;
+  /** Resolves when the log is so long. */
+  #until(end: number, fresh: number): Promise<AppendOutcome> {
+    if (end <= this.#written) return Promise.resolve("appended");
+    if (this.#abort.signal.aborted) return Promise.resolve(this.#ending());
+    return new Promise((resolve) => {
+      this.#options.onBacklog(fresh);
+      this.#waiters.push({ end, fresh, resolve });
+      this.#send();
+    });
+  }
+
+  /** Sends what Redis does not have, one append at a time. */
+  #send(): void {
+    const start = this.#written;
+    const end = Math.min(this.#tokens.length, this.#limit, start + APPEND_LIMIT);
+    if (this.#sending || start >= end || this.#abort.signal.aborted) return;
+    this.#sending = true;
+    const tokens = this.#tokens.slice(start, end);
+    const { id } = this.record;
+    this.#options.store.append({
+      id,
+      fence: this.fence,
+      start,
+      tokens,
+      onAnswer: (answer) => this.#onAppended(answer),
+      onError: (error) => this.#onFailed(error),
+    });
+  }
+
+  #onAppended(answer: WriteAnswer): void {
+    this.#sending = false;
+    if (this.#abort.signal.aborted) return;
+    if (answer.kind === "fenced" || answer.kind === "closed") {
+      this.#conclude(answer);
+      return;
     }
-    return "appended";
+    this.#written = answer.length;
+    this.#release(answer.length, "appended");
+    this.#send();
+  }
+
+  #onFailed(error: AppError): void {
+    const dropped = this.signal;
+    if (dropped.aborted) return;
+    const { onError, clock } = this.#options;
+    onError(error);
+    clock.sleep(RETRY_MS, dropped).then(
+      () => {
+        this.#sending = false;
+        this.#send();
+      },
+      () => undefined,
+    );
+  }
+
+  /** Tells those who wait for a log of up to `length` tokens. */
+  #release(length: number, outcome: AppendOutcome): void {
+    for (let first = this.#waiters[0]; first !== undefined && first.end <= length; first = this.#waiters[0]) {
+      this.#waiters.shift();
+      this.#options.onBacklog(-first.fresh);
+      first.resolve(outcome);
+    }
   }
 
   async #writeFinish(finish: Finish): Promise<AppendOutcome> {
     for (;;) {
       const length = this.#tokens.length;
-      const flushed = await this.#writeUpTo(length);
+      const flushed = await this.#until(length, 0);
       if (flushed !== "appended") return flushed;
       const answer = await this.#persist(() => this.#options.store.finish(this.record.id, this.fence, { finish, length }));
       if (!answer) return this.#ending();
