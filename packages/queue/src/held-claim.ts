@@ -132,7 +132,7 @@ export class HeldClaim implements Claim {
   }
 
   #settle(settlement: Settlement): void {
-    this.#deadline.abort();
+    this.#deadline.abort("settled");
     this.#settled.resolve(settlement);
   }
 

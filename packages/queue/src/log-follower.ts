@@ -146,17 +146,17 @@ export class LogFollower implements NewsListener, AsyncIterableIterator<LogEvent
     const start = this.#next;
     let tokens: LoggedToken[] | undefined;
     let taken = 0;
-    for (const { kind, start: newsStart, body } of this.#news) {
+    for (const { kind, start: newsStart, message, from, to } of this.#news) {
       if (newsStart > this.#next) {
         this.#distrust();
         break;
       }
       if (kind === "finish") {
         if (tokens) break;
-        return { kind: "finish", finish: decodeFinish(body.toString()) };
+        return { kind: "finish", finish: decodeFinish(message.toString("utf8", from, to)) };
       }
       taken += 1;
-      const entries = decodeTokens(body);
+      const entries = decodeTokens(message, from, to);
       const fresh = newsStart === this.#next ? entries : entries.slice(this.#next - newsStart);
       if (fresh.length === 0) continue;
       this.#next += fresh.length;

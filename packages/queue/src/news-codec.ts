@@ -8,8 +8,10 @@ export interface News {
   readonly kind: "tokens" | "finish";
   /** Index of the first token; of a finish, the length of the log. */
   readonly start: number;
-  /** Entries as a log holds them, one after the other; of a finish, its JSON. */
-  readonly body: Buffer;
+  /** Holds, from `from` to before `to`, entries as a log has them, one after the other; of a finish, its JSON. */
+  readonly message: Buffer;
+  readonly from: number;
+  readonly to: number;
 }
 
 const HEAD_BYTES = 9;
@@ -24,7 +26,7 @@ export function readNews(message: Buffer, take: (id: RequestId, news: News) => v
     if (end > message.length) return;
     const kind = message[head] === 0 ? "tokens" : "finish";
     const id = message.toString("latin1", at + 1, head) as RequestId;
-    take(id, { kind, start: message.readUInt32LE(head + 1), body: message.subarray(body, end) });
+    take(id, { kind, start: message.readUInt32LE(head + 1), message, from: body, to: end });
     at = end;
   }
 }

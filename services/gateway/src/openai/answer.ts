@@ -12,12 +12,15 @@ import { type Usage, usageOf } from "./usage.js";
 /** Milliseconds until the answer began, or, of one that is not a stream, was all there. */
 export const PROCESSING_HEADER = "openai-processing-ms";
 
+/** What a stream's event holds: an object, or its JSON. */
+export type Chunk = object | string;
+
 /** How one endpoint spells its answers. */
 export interface AnswerShape {
   readonly whole: (choices: readonly WholeChoice[], usage: Usage) => object | Promise<object>;
   /** Chunks before any token. */
   readonly opening: () => readonly object[];
-  readonly chunks: (event: ChoiceEvent) => Iterable<object> | AsyncIterable<object>;
+  readonly chunks: (event: ChoiceEvent) => readonly Chunk[] | Promise<readonly Chunk[]>;
   readonly usage: (usage: Usage) => object;
 }
 
@@ -77,18 +80,26 @@ async function stream(options: AnswerOptions, generation: Generation): Promise<v
   });
   const ends: ChoiceEnd[] = [];
   let unread = false;
-  const send = async (data: unknown) => {
+  // Promises only where there is something to wait for: this runs once for every token.
+  const fail = (error: unknown) => {
+    unread = true;
+    throw error;
+  };
+  const send = (data: unknown) => {
     try {
-      await sse.send(data);
+      return sse.send(data)?.catch(fail);
     } catch (error) {
-      unread = true;
-      throw error;
+      return fail(error);
     }
   };
   try {
     for (const chunk of shape.opening()) await send(chunk);
     for await (const event of generation.events()) {
-      for await (const chunk of shape.chunks(event)) await send(chunk);
+      const chunks = shape.chunks(event);
+      for (const chunk of chunks instanceof Promise ? await chunks : chunks) {
+        const full = send(chunk);
+        if (full) await full;
+      }
       if (event.kind === "end") ends.push(event.end);
     }
     if (options.includeUsage) await send(shape.usage(usageOf(plans, ends, options.promptOf)));

@@ -1,5 +1,4 @@
 // Stands where attention workers would: claims real requests and appends tokens at a pace. Forked by gateway-benchmark.ts.
-import { setTimeout as sleep } from "node:timers/promises";
 import { type Claim, createRequestConsumer } from "@moiety/queue";
 import { ownCpuSeconds } from "./cpu-meters.js";
 import {
@@ -15,10 +14,14 @@ const BEAT_INTERVAL_MS = 500;
 /** A letter, as any tokenizer of bytes has it. */
 const TOKEN = 40;
 
+/** Sequences of one engine. */
+const ENGINE_STREAMS = 64;
+
 const settings = sourceSettingsSchema.parse(JSON.parse(process.argv[2] ?? "{}"));
 let order = sourceOrderSchema.parse({ kind: "begin" });
 let streams: SourceStream[] = [];
 let faults: string[] = [];
+const engines = new Map<number, Engine>();
 
 const consumer = createRequestConsumer({
   redisUrl: settings.redisUrl,
@@ -58,9 +61,9 @@ setInterval(() => beat().catch(() => undefined), BEAT_INTERVAL_MS);
 process.send?.("ready");
 
 async function serve(claim: Claim, claimedMs: number): Promise<void> {
-  const { intervalMs, streams: count } = order;
+  const { intervalMs } = order;
   const stream = streamOfPrompt(claim.record.promptTokens);
-  const appendedMs = await (intervalMs === 0 ? flatOut(claim) : paced(claim, intervalMs, stream / count));
+  const appendedMs = await (intervalMs === 0 ? flatOut(claim) : engineOf(stream).run(claim, intervalMs));
   streams.push({ stream, claimedMs, appendedMs });
   await claim.finish({
     reason: "length",
@@ -73,6 +76,13 @@ async function serve(claim: Claim, claimedMs: number): Promise<void> {
   });
 }
 
+function engineOf(stream: number): Engine {
+  const number = Math.floor(stream / ENGINE_STREAMS);
+  const engine = engines.get(number) ?? new Engine();
+  engines.set(number, engine);
+  return engine;
+}
+
 /** One append after the other, as fast as Redis takes them. */
 async function flatOut(claim: Claim): Promise<number[]> {
   const appendedMs: number[] = [];
@@ -83,17 +93,36 @@ async function flatOut(claim: Claim): Promise<number[]> {
   return appendedMs;
 }
 
-/** One append per interval, not waiting for Redis, as the engine does. `phase` (0 to 1) keeps streams from being in step. */
-async function paced(claim: Claim, intervalMs: number, phase: number): Promise<number[]> {
-  const appendedMs: number[] = [];
-  const appends: Promise<unknown>[] = [];
-  const startMs = nowMs() + phase * intervalMs;
-  while (appendedMs.length < claim.record.params.maxTokens && !claim.signal.aborted) {
-    const dueMs = startMs + appendedMs.length * intervalMs;
-    await sleep(Math.max(0, dueMs - nowMs()));
-    appendedMs.push(nowMs());
-    appends.push(claim.append(appendedMs.length - 1, [{ token: TOKEN }]));
+/**
+ * Streams that get their tokens in the same moment, as the sequences of one attention worker's step do. A stream's tokens are appended
+ * one per interval, not waiting for Redis.
+ */
+class Engine {
+  readonly #claims = new Map<Claim, { readonly appendedMs: number[]; readonly end: () => void }>();
+  #timer: NodeJS.Timeout | undefined;
+
+  /** Appends all of a claim's tokens, and returns when. */
+  async run(claim: Claim, intervalMs: number): Promise<number[]> {
+    const appendedMs: number[] = [];
+    const ended = new Promise<void>((end) => this.#claims.set(claim, { appendedMs, end }));
+    this.#timer ??= setInterval(() => this.#step(), intervalMs);
+    await ended;
+    this.#claims.delete(claim);
+    if (this.#claims.size === 0) {
+      clearInterval(this.#timer);
+      this.#timer = undefined;
+    }
+    return appendedMs;
   }
-  await Promise.all(appends);
-  return appendedMs;
+
+  #step(): void {
+    for (const [claim, { appendedMs, end }] of this.#claims) {
+      if (appendedMs.length >= claim.record.params.maxTokens || claim.signal.aborted) {
+        end();
+        continue;
+      }
+      appendedMs.push(nowMs());
+      claim.append(appendedMs.length - 1, [{ token: TOKEN }]).catch((error: unknown) => faults.push(String(error)));
+    }
+  }
 }
