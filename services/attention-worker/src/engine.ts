@@ -78,6 +78,7 @@ export class Engine {
         this.#report();
         this.#wake.wake();
       },
+      onProgress: () => this.#wake.wake(),
     });
   }
 
