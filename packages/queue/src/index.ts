@@ -9,6 +9,7 @@ export {
   type StoredBatch,
   type TokenCounts,
 } from "./batches/batch-ledger.js";
+export { type BullAlone, openBullAlone, serveBullAlone } from "./bench/bull-alone.js";
 export { createRequestConsumer, type RequestConsumerOptions } from "./consumer.js";
 export {
   type FileId,

@@ -36,6 +36,11 @@ export const BENCHMARKS: readonly Benchmark[] = [
     run: async (options) => (await import("./step/step-benchmark.js")).benchmarkStep(options),
   },
   {
+    name: "queue",
+    summary: "short requests through the queue, beside BullMQ alone and a PING",
+    run: async (options) => (await import("./queue/queue-benchmark.js")).benchmarkQueue(options),
+  },
+  {
     name: "gateway",
     summary: "streams relayed from a token source to HTTP clients, beside following the token log directly",
     run: async (options) => (await import("./gateway/gateway-benchmark.js")).benchmarkGateway(options),

@@ -95,12 +95,11 @@ async function stream(options: AnswerOptions, generation: Generation): Promise<v
   try {
     for (const chunk of shape.opening()) await send(chunk);
     for await (const event of generation.events()) {
-      const chunks = shape.chunks(event);
-      for (const chunk of chunks instanceof Promise ? await chunks : chunks) {
-        const full = send(chunk);
-        if (full) await full;
-      }
       if (event.kind === "end") ends.push(event.end);
+      if (ends.length === plans.length) sse.hold();
+      const chunks = shape.chunks(event);
+      const full = sendAll(chunks instanceof Promise ? await chunks : chunks, send);
+      if (full) await full;
     }
     if (options.includeUsage) await send(shape.usage(usageOf(plans, ends, options.promptOf)));
     await send("[DONE]");
@@ -115,6 +114,16 @@ async function stream(options: AnswerOptions, generation: Generation): Promise<v
     }
     await endWithError(context, sse, { reply, error });
   }
+}
+
+/** One after the other. Returns what to wait for, if anything. */
+function sendAll(chunks: readonly Chunk[], send: (chunk: Chunk) => Promise<void> | undefined): Promise<void> | undefined {
+  const [only] = chunks;
+  if (only === undefined) return undefined;
+  if (chunks.length === 1) return send(only);
+  return (async () => {
+    for (const chunk of chunks) await send(chunk);
+  })();
 }
 
 /** The status is long sent: the error is the last event of the stream. */

@@ -11,7 +11,7 @@ export interface SseStreamOptions {
 
 /**
  * Server-sent events to one client. A write waits until the client has taken what was written before, so that a slow client slows its
- * source and never fills memory. What is written in one turn of the event loop goes to the client together.
+ * source and never fills memory.
  */
 export class SseStream {
   readonly #response: ServerResponse;
@@ -19,8 +19,7 @@ export class SseStream {
   /** Where chunks go as Node's own encoder would write them, but in one piece; absent: the response encodes them. */
   readonly #socket: Socket | undefined;
   readonly #keepAlive: NodeJS.Timeout;
-  /** Text that goes out when this turn of the event loop ends. */
-  #unsent = "";
+  #isHeld = false;
 
   constructor(response: ServerResponse, options: SseStreamOptions) {
     this.#response = response;
@@ -47,10 +46,16 @@ export class SseStream {
     return this.#write(`${name}data: ${typeof data === "string" ? data : JSON.stringify(data)}\n\n`);
   }
 
+  /** Keeps what is sent from now on until {@link end}, to write it at once. */
+  hold(): void {
+    if (this.#isHeld) return;
+    this.#isHeld = true;
+    this.#socket?.cork();
+  }
+
   end(): void {
     clearTimeout(this.#keepAlive);
-    this.#socket?.cork();
-    this.#flush();
+    this.hold();
     this.#response.end();
     this.#socket?.uncork();
   }
@@ -58,7 +63,6 @@ export class SseStream {
   /** Hangs up. */
   destroy(): void {
     clearTimeout(this.#keepAlive);
-    this.#unsent = "";
     this.#response.destroy();
   }
 
@@ -80,7 +84,7 @@ export class SseStream {
     if (this.#isGone) throw gone();
     this.#keepAlive.refresh();
     this.#put(text);
-    return this.#isFull ? this.#drained() : undefined;
+    return this.#isFull && !this.#isHeld ? this.#drained() : undefined;
   }
 
   #put(text: string): void {
@@ -88,14 +92,6 @@ export class SseStream {
       this.#response.write(text);
       return;
     }
-    if (this.#unsent === "") process.nextTick(() => this.#flush());
-    this.#unsent += text;
-  }
-
-  #flush(): void {
-    const text = this.#unsent;
-    if (text === "" || this.#socket === undefined || this.#isGone) return;
-    this.#unsent = "";
     const bytes = Buffer.byteLength(text);
     this.#socket.write(`${bytes.toString(16)}\r\n${text}\r\n`, bytes === text.length ? "latin1" : "utf8");
   }

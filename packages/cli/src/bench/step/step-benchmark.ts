@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { createRequestProducer, type RequestProducer } from "@moiety/queue";
 import { planBenchCluster } from "../bench-cluster.js";
 import type { BenchmarkOptions, BenchmarkResult } from "../benchmark.js";
@@ -64,6 +65,7 @@ async function measure(
   const engine = new FarEnd(new URL("./step-far-end.js", import.meta.url), [JSON.stringify(given)]);
   const run = async (maxTokens: number): Promise<EngineSteps> => {
     const signal = AbortSignal.timeout(PHASE_TIMEOUT_MS);
+    setMaxListeners(0, signal);
     const streams = Array.from({ length: sequences }, (_, stream) => followStream(producer, { stream, maxTokens, signal }));
     const faults = (await Promise.all(streams)).flatMap(({ fault }) => fault ?? []);
     if (faults[0] !== undefined) throw new Error(`a request of the measurement failed: ${faults[0]}`);
