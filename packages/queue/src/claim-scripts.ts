@@ -51,19 +51,25 @@ return {0}
 `);
 
 /**
- * Prolongs a held job's BullMQ lock, and takes it again when it expired while Redis was away and nobody else has claimed the job.
- * KEYS record, lock, active, stalled. ARGV fence, job id, lock token, lock ms.
- * Returns {0} held; {-1} fenced, or no longer ours; {-2} closed; {-3} gone.
+ * Prolongs held jobs' BullMQ locks, and takes those again that expired while Redis was away and whose job nobody else has claimed.
+ * KEYS active, stalled. ARGV prefixes of records and of jobs, lock ms; for each job: request id, fence, job id, lock token.
+ * Returns a number for each: 0 held; -1 fenced, or no longer ours; -2 closed; -3 gone.
  */
 export const renewScript = new RedisScript(`
-local state = redis.call('HMGET', KEYS[1], 'fence', 'finish')
-if not state[1] then return {-3} end
-if tonumber(state[1]) > tonumber(ARGV[1]) then return {-1} end
-local token = redis.call('GET', KEYS[2])
-if token and token ~= ARGV[3] then return {-1} end
-if not token and not redis.call('LPOS', KEYS[3], ARGV[2]) then return {-1} end
-redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[4])
-redis.call('SREM', KEYS[4], ARGV[2])
-if state[2] then return {-2} end
-return {0}
+local function renew(id, fence, job, mine)
+  local state = redis.call('HMGET', ARGV[1] .. id, 'fence', 'finish')
+  if not state[1] then return -3 end
+  if tonumber(state[1]) > tonumber(fence) then return -1 end
+  local lock = ARGV[2] .. job .. ':lock'
+  local token = redis.call('GET', lock)
+  if token and token ~= mine then return -1 end
+  if not token and not redis.call('LPOS', KEYS[1], job) then return -1 end
+  redis.call('SET', lock, mine, 'PX', ARGV[3])
+  redis.call('SREM', KEYS[2], job)
+  if state[2] then return -2 end
+  return 0
+end
+local answers = {}
+for at = 4, #ARGV, 4 do answers[#answers + 1] = renew(ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]) end
+return answers
 `);

@@ -19,6 +19,14 @@ export interface ClaimContent {
   readonly log: readonly LoggedToken[];
 }
 
+/** What holds a job against other consumers. */
+export interface Lock {
+  readonly id: RequestId;
+  readonly fence: string;
+  readonly jobId: string;
+  readonly token: string;
+}
+
 export interface ClaimStoreOptions {
   readonly redis: Redis;
   readonly keys: QueueKeys;
@@ -79,10 +87,12 @@ export class ClaimStore {
     await this.#run(letGoScript, id, [fence]);
   }
 
-  async renew(id: RequestId, fence: string, lock: { jobId: string; token: string; lockMs: number }): Promise<WriteAnswer> {
+  /** One answer for each lock, in their order. */
+  async renew(locks: readonly Lock[], lockMs: number): Promise<readonly WriteAnswer[]> {
     const { redis, keys } = this.#options;
-    const touched = [keys.record(id), keys.bull(`${lock.jobId}:lock`), keys.bull("active"), keys.bull("stalled")];
-    const [code] = asArray(await renewScript.run(redis, touched, [fence, lock.jobId, lock.token, lock.lockMs]));
-    return writeAnswer(code, 0);
+    const each = locks.flatMap(({ id, fence, jobId, token }) => [id, fence, jobId, token]);
+    const args = [keys.prefixes.record, keys.bull(""), lockMs, ...each];
+    const codes = asArray(await renewScript.run(redis, [keys.bull("active"), keys.bull("stalled")], args));
+    return codes.map((code) => writeAnswer(code, 0));
   }
 }
