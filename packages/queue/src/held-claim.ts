@@ -79,9 +79,10 @@ export class HeldClaim implements Claim {
   append(start: number, tokens: readonly LoggedToken[]): Promise<AppendOutcome> {
     if (this.#over) return Promise.resolve(this.#over);
     invariant(start <= this.#tokens.length, "tokens are appended without a gap");
-    const fresh = tokens.slice(this.#tokens.length - start);
-    this.#tokens.push(...fresh);
-    return this.#until(start + tokens.length, fresh.length);
+    const known = this.#tokens.length;
+    const end = start + tokens.length;
+    for (let index = known - start; index < tokens.length; index++) this.#tokens.push(tokens[index] as LoggedToken);
+    return this.#until(end, this.#tokens.length - known);
   }
 
   async putPromptLogprobs(entries: readonly LoggedToken[]): Promise<AppendOutcome> {

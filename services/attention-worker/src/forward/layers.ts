@@ -47,14 +47,15 @@ export async function runLayers<T>(model: ForwardModel, spec: BatchSpec, options
       const { parts, timings, fanOut } = await model.experts.run(call, options.signal);
       const combiningSinceMs = performance.now();
       gatingSinceMs = combiningSinceMs;
-      const combined = model.attention.combine(batch, parts).then(() => sinceUs(combiningSinceMs));
+      const combined = model.attention.combine(batch, parts).then(() => {
+        options.onLayer?.({ ...timings, gateUs, combineUs: sinceUs(combiningSinceMs), fanOut });
+      });
       if (options.observer !== undefined) {
         await combined;
         options.observer.combined(batch, layer);
       }
-      const report = combined.then((combineUs) => options.onLayer?.({ ...timings, gateUs, combineUs, fanOut }));
-      if (layer + 1 === model.layers) return await behind(report, options.last(batch));
-      gated = behind(report, model.attention.attend(batch, layer + 1));
+      if (layer + 1 === model.layers) return await behind(combined, options.last(batch));
+      gated = behind(combined, model.attention.attend(batch, layer + 1));
     }
   } finally {
     batch.release();

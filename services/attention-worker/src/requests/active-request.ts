@@ -108,10 +108,11 @@ export class ActiveRequest {
    */
   receive(rows: PlannedRows, samples: readonly Sample[]): Sample | undefined {
     const next = rows.draws ? samples.at(-1) : undefined;
-    const scored = rows.draws ? samples.slice(0, -1) : samples;
-    scored.forEach((sample, offset) => {
-      this.#promptLogprobs[rows.start + offset + 1] = toLoggedToken(sample);
-    });
+    const scored = samples.length - (rows.draws ? 1 : 0);
+    for (let offset = 0; offset < scored; offset++) {
+      const sample = samples[offset];
+      if (sample !== undefined) this.#promptLogprobs[rows.start + offset + 1] = toLoggedToken(sample);
+    }
     if (next !== undefined) {
       this.#drewFirstAtMs ??= this.#clock.nowMs();
       this.#constraint?.take(next.token);
