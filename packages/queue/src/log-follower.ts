@@ -17,6 +17,7 @@ export interface LogFollowerOptions {
   readonly hub: NewsHub;
   readonly producerId: string;
   readonly keys: QueueKeys;
+  readonly onFinish: () => void;
 }
 
 export interface FollowedRequest {
@@ -125,7 +126,10 @@ export class LogFollower implements NewsListener, AsyncIterableIterator<LogEvent
   }
 
   #step(event: LogEvent): Step {
-    if (event.kind === "finish") this.#end();
+    if (event.kind === "finish") {
+      this.#options.onFinish();
+      this.#end();
+    }
     return { done: false, value: event };
   }
 

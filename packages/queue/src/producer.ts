@@ -3,6 +3,7 @@ import { AppError, type Clock, type RequestId, systemClock } from "@moiety/core"
 import { Queue } from "bullmq";
 import type { Redis } from "ioredis";
 import { admitScript } from "./claim-scripts.js";
+import { DrainEstimate } from "./drain-estimate.js";
 import { jobIdOf, QUEUE_NAME, type QueueKeys, queueKeys } from "./keys.js";
 import { LogFollower } from "./log-follower.js";
 import { cancelScript } from "./log-scripts.js";
@@ -28,6 +29,8 @@ export interface RequestProducerOptions extends QueueConnectionOptions {
   readonly clock?: Clock;
 }
 
+/** With less, a request is queued only after it was admitted. */
+const LEAST_ROOM = 64;
 /** Bound on {@link Mailbox}es. */
 const MAX_MAILBOXES = 8_192;
 
@@ -45,6 +48,9 @@ class RedisRequestProducer implements RequestProducer {
   readonly #subscription: Redis;
   readonly #producerId = randomBytes(8).toString("hex");
   readonly #hub: NewsHub;
+  /** For more requests, when the last one was admitted or refused. */
+  #room = 0;
+  readonly #drain = new DrainEstimate();
   /** Of requests that were submitted and have no reader yet. */
   readonly #mailboxes = new Map<RequestId, Mailbox>();
   readonly #queue: Queue;
@@ -83,9 +89,7 @@ class RedisRequestProducer implements RequestProducer {
     checkRecord(record);
     const mailbox = this.#openMailbox(record.id);
     try {
-      const room = await this.#patiently(this.#admit(record));
-      await this.#patiently(this.#enqueue(record));
-      return room;
+      return await this.#patiently(this.#isRoomy ? this.#admitAndEnqueue(record) : this.#admitThenEnqueue(record));
     } catch (error) {
       mailbox?.drop();
       const fault = AppError.from(error, "UNAVAILABLE");
@@ -107,7 +111,37 @@ class RedisRequestProducer implements RequestProducer {
     }
   }
 
-  async #admit(record: RequestRecord): Promise<number | undefined> {
+  /** Whether there was so much room for the last request that there will be some for this one. */
+  get #isRoomy(): boolean {
+    return this.#room >= Math.max(LEAST_ROOM, this.#maxRequests / 8);
+  }
+
+  async #admitThenEnqueue(record: RequestRecord): Promise<number | undefined> {
+    const room = await this.#admit(record);
+    await this.#enqueue(record);
+    return room;
+  }
+
+  /** In one round trip. A job that should not be there is taken out again; until then it is one whose request is missing, which does nothing. */
+  async #admitAndEnqueue(record: RequestRecord): Promise<number | undefined> {
+    let isLate = false;
+    const admitting = this.#admit(record, () => {
+      isLate = true;
+    });
+    admitting.catch(() => undefined);
+    await this.#enqueue(record);
+    try {
+      const room = await admitting;
+      // The job may have been taken, and dropped, before its request was there. BullMQ adds no job twice.
+      if (isLate) await this.#enqueue(record);
+      return room;
+    } catch (error) {
+      if (AppError.from(error).code === "RESOURCE_EXHAUSTED") await this.#queue.remove(jobIdOf(record.id));
+      throw error;
+    }
+  }
+
+  async #admit(record: RequestRecord, onResend?: () => void): Promise<number | undefined> {
     const { bull, admitting } = this.#keys;
     const nowMs = this.#clock.nowMs();
     const jobId = jobIdOf(record.id);
@@ -127,14 +161,16 @@ class RedisRequestProducer implements RequestProducer {
           this.#producerId,
           ...encodeRecord(record),
         ],
+        onResend,
       ),
     );
     if (answer[0] === -1) {
       throw new AppError("ALREADY_EXISTS", `there is a request ${record.id} already`, { details: { id: record.id } });
     }
+    this.#room = answer[0] === 0 ? 0 : typeof answer[1] === "number" ? this.#maxRequests - answer[1] : this.#room;
     if (answer[0] === 0) {
       throw new AppError("RESOURCE_EXHAUSTED", `the queue is full: ${answer[1]} requests of at most ${this.#maxRequests}`, {
-        details: { retryAfterMs: 1_000 + Math.floor(Math.random() * 1_000), limit: this.#maxRequests },
+        details: { retryAfterMs: this.#retryAfterMs(), limit: this.#maxRequests },
       });
     }
     return typeof answer[1] === "number" ? this.#maxRequests - answer[1] : undefined;
@@ -151,9 +187,14 @@ class RedisRequestProducer implements RequestProducer {
   }
 
   follow(id: RequestId, fromIndex: number, signal: AbortSignal): AsyncIterable<LogEvent> {
-    const options = { redis: this.#redis, hub: this.#hub, producerId: this.#producerId, keys: this.#keys };
+    const onFinish = () => this.#drain.ended(this.#clock.monotonicMs());
+    const options = { redis: this.#redis, hub: this.#hub, producerId: this.#producerId, keys: this.#keys, onFinish };
     const news = this.#mailboxes.get(id)?.empty();
     return new LogFollower(options, { id, fromIndex, signal, news });
+  }
+
+  #retryAfterMs(): number {
+    return this.#drain.waitMs(this.#clock.monotonicMs()) ?? 1_000 + Math.floor(Math.random() * 1_000);
   }
 
   /** Before a request is admitted, so that it has all the request's news. Absent when it could not have, or there are many already. */

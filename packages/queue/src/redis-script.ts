@@ -14,12 +14,14 @@ export class RedisScript {
     this.#sha = createHash("sha1").update(source).digest("hex");
   }
 
-  async run(redis: Redis, keys: readonly string[], args: readonly Value[]): Promise<unknown> {
+  /** `onResend` is called when Redis did not know the script, so that it runs after commands that were sent behind it. */
+  async run(redis: Redis, keys: readonly string[], args: readonly Value[], onResend?: () => void): Promise<unknown> {
     const rest = [String(keys.length), ...keys, ...args];
     try {
       return await redis.callBuffer("EVALSHA", this.#sha, ...rest);
     } catch (error) {
       if (!(error instanceof Error) || !error.message.startsWith("NOSCRIPT")) throw error;
+      onResend?.();
       return redis.callBuffer("EVAL", this.#source, ...rest);
     }
   }
