@@ -9,19 +9,18 @@ import {
   sourceSettingsSchema,
 } from "./source-messages.js";
 import { nowMs, streamOfPrompt } from "./stream-prompt.js";
+import { TOKEN, TokenEngine } from "./token-engine.js";
 
 const BEAT_INTERVAL_MS = 500;
-/** A letter, as any tokenizer of bytes has it. */
-const TOKEN = 40;
-
 /** Sequences of one engine. */
 const ENGINE_STREAMS = 64;
+const MAX_ENGINES = 256;
 
 const settings = sourceSettingsSchema.parse(JSON.parse(process.argv[2] ?? "{}"));
 let order = sourceOrderSchema.parse({ kind: "begin" });
 let streams: SourceStream[] = [];
 let faults: string[] = [];
-const engines = new Map<number, Engine>();
+const engines = new Map<number, TokenEngine>();
 
 const consumer = createRequestConsumer({
   redisUrl: settings.redisUrl,
@@ -76,9 +75,9 @@ async function serve(claim: Claim, claimedMs: number): Promise<void> {
   });
 }
 
-function engineOf(stream: number): Engine {
-  const number = Math.floor(stream / ENGINE_STREAMS);
-  const engine = engines.get(number) ?? new Engine();
+function engineOf(stream: number): TokenEngine {
+  const number = Math.floor(stream / ENGINE_STREAMS) % MAX_ENGINES;
+  const engine = engines.get(number) ?? new TokenEngine((fault) => faults.push(fault));
   engines.set(number, engine);
   return engine;
 }
@@ -91,38 +90,4 @@ async function flatOut(claim: Claim): Promise<number[]> {
     if ((await claim.append(appendedMs.length - 1, [{ token: TOKEN }])) !== "appended") break;
   }
   return appendedMs;
-}
-
-/**
- * Streams that get their tokens in the same moment, as the sequences of one attention worker's step do. A stream's tokens are appended
- * one per interval, not waiting for Redis.
- */
-class Engine {
-  readonly #claims = new Map<Claim, { readonly appendedMs: number[]; readonly end: () => void }>();
-  #timer: NodeJS.Timeout | undefined;
-
-  /** Appends all of a claim's tokens, and returns when. */
-  async run(claim: Claim, intervalMs: number): Promise<number[]> {
-    const appendedMs: number[] = [];
-    const ended = new Promise<void>((end) => this.#claims.set(claim, { appendedMs, end }));
-    this.#timer ??= setInterval(() => this.#step(), intervalMs);
-    await ended;
-    this.#claims.delete(claim);
-    if (this.#claims.size === 0) {
-      clearInterval(this.#timer);
-      this.#timer = undefined;
-    }
-    return appendedMs;
-  }
-
-  #step(): void {
-    for (const [claim, { appendedMs, end }] of this.#claims) {
-      if (appendedMs.length >= claim.record.params.maxTokens || claim.signal.aborted) {
-        end();
-        continue;
-      }
-      appendedMs.push(nowMs());
-      claim.append(appendedMs.length - 1, [{ token: TOKEN }]).catch((error: unknown) => faults.push(String(error)));
-    }
-  }
 }
