@@ -95,7 +95,7 @@ const DONE: Promise<LayerResult> = Promise.resolve({
   fanOut: 1,
 });
 
-export const STAND_IN_EXPERTS: ExpertPool = { run: () => DONE, missing: () => [], close: async () => undefined };
+const STAND_IN_EXPERTS: ExpertPool = { run: () => DONE, missing: () => [], close: async () => undefined };
 
 /** A forward pass that says when it begins and ends. */
 export class TimedForward extends Forward {
