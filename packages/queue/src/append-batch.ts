@@ -38,7 +38,9 @@ export interface Append {
 export class AppendBatch {
   readonly #redis: Redis;
   readonly #keys: QueueKeys;
-  #waiting: Append[] = [];
+  /** Logs' first tokens go first: for those somebody waits, the others are only one more. */
+  #firsts: Append[] = [];
+  #others: Append[] = [];
 
   constructor(redis: Redis, keys: QueueKeys) {
     this.#redis = redis;
@@ -47,13 +49,14 @@ export class AppendBatch {
 
   add(append: Append): void {
     // Behind all promises of this turn: when a step's tokens have been taken in, and the next step computes.
-    if (this.#waiting.length === 0) process.nextTick(() => this.#flush());
-    this.#waiting.push(append);
+    if (this.#firsts.length + this.#others.length === 0) process.nextTick(() => this.#flush());
+    (append.start === 0 ? this.#firsts : this.#others).push(append);
   }
 
   #flush(): void {
-    const waiting = this.#waiting;
-    this.#waiting = [];
+    const waiting = [...this.#firsts, ...this.#others];
+    this.#firsts = [];
+    this.#others = [];
     for (let first = 0; first < waiting.length; ) {
       let last = first;
       let entries = 0;
