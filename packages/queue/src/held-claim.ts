@@ -1,6 +1,7 @@
 import { AppError, type Clock, deferred, invariant } from "@moiety/core";
-import { APPEND_LIMIT, type WriteAnswer } from "./append-batch.js";
+import type { WriteAnswer } from "./append-batch.js";
 import type { ClaimContent, ClaimStore } from "./claim-store.js";
+import { LogTail } from "./log-tail.js";
 import type { AppendOutcome, Claim, Finish, LoggedToken, RequestRecord } from "./types.js";
 
 /**
@@ -21,14 +22,6 @@ export interface HeldClaimOptions {
   readonly onBacklog: (tokens: number) => void;
 }
 
-/** Somebody who waits until the log is so long. */
-interface Waiter {
-  readonly end: number;
-  /** Of its tokens, those that only memory held when it began to wait. */
-  readonly fresh: number;
-  resolve(outcome: AppendOutcome): void;
-}
-
 const RETRY_MS = 200;
 
 /** Keeps what it appended in memory, so that a Redis that forgot the end of a log can be told again. */
@@ -40,16 +33,9 @@ export class HeldClaim implements Claim {
   readonly #options: HeldClaimOptions;
   readonly #abort = new AbortController();
   readonly #settled = deferred<Settlement>();
-  readonly #tokens: LoggedToken[];
-  /** Length of the log when Redis last said so. */
-  #written: number;
-  /** In the order of their ends. */
-  readonly #waiters: Waiter[] = [];
-  /** Whether an append is on its way to Redis. */
-  #sending = false;
-  /** Writes of other kinds that are under way or wait for their turn, and how far appends may go before the first of them. */
+  readonly #tail: LogTail;
+  /** Writes of other kinds than appends that are under way or wait for their turn. */
   #others = 0;
-  #limit = Number.POSITIVE_INFINITY;
   #over: AppendOutcome | undefined;
   #writes: Promise<unknown> = Promise.resolve();
   /** Ends the one write of another kind that is waiting for Redis. */
@@ -62,8 +48,10 @@ export class HeldClaim implements Claim {
     this.claimedAtMs = options.claimedAtMs;
     this.fence = options.fence;
     this.#options = options;
-    this.#tokens = [...content.log];
-    this.#written = content.log.length;
+    const { store, clock, onError, onBacklog } = options;
+    const onRefused = (answer: WriteAnswer) => this.#conclude(answer);
+    const { fence, signal } = this;
+    this.#tail = new LogTail(content, { store, clock, fence, signal, onError, onBacklog, onRefused });
     this.#watchDeadline();
   }
 
@@ -78,11 +66,7 @@ export class HeldClaim implements Claim {
 
   append(start: number, tokens: readonly LoggedToken[]): Promise<AppendOutcome> {
     if (this.#over) return Promise.resolve(this.#over);
-    invariant(start <= this.#tokens.length, "tokens are appended without a gap");
-    const known = this.#tokens.length;
-    const end = start + tokens.length;
-    for (let index = known - start; index < tokens.length; index++) this.#tokens.push(tokens[index] as LoggedToken);
-    return this.#until(end, this.#tokens.length - known);
+    return this.#tail.append(start, tokens);
   }
 
   async putPromptLogprobs(entries: readonly LoggedToken[]): Promise<AppendOutcome> {
@@ -128,7 +112,7 @@ export class HeldClaim implements Claim {
     this.#over = outcome;
     this.#settle(settlement);
     this.#interrupt();
-    this.#release(this.#tokens.length, outcome);
+    this.#tail.stop(outcome);
     this.#abort.abort(reason);
   }
 
@@ -143,19 +127,18 @@ export class HeldClaim implements Claim {
 
   /** Runs after the appends that were asked for before, and before those that come after it. */
   #inOrder<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#others === 0) this.#limit = this.#tokens.length;
+    const { length } = this.#tail;
+    if (this.#others === 0) this.#tail.limitTo(length);
     this.#others += 1;
-    const { length } = this.#tokens;
     const result = this.#writes
       .then(() => {
-        this.#limit = length;
-        return this.#until(length, 0);
+        this.#tail.limitTo(length);
+        return this.#tail.until(length);
       })
       .then(work)
       .finally(() => {
         this.#others -= 1;
-        if (this.#others === 0) this.#limit = Number.POSITIVE_INFINITY;
-        this.#send();
+        if (this.#others === 0) this.#tail.limitTo(Number.POSITIVE_INFINITY);
       });
     this.#writes = result.catch(() => undefined);
     return result;
@@ -195,79 +178,15 @@ export class HeldClaim implements Claim {
     return "appended";
   }
 
-  /** Resolves when the log is so long. */
-  #until(end: number, fresh: number): Promise<AppendOutcome> {
-    if (end <= this.#written) return Promise.resolve("appended");
-    if (this.#abort.signal.aborted) return Promise.resolve(this.#ending());
-    return new Promise((resolve) => {
-      this.#options.onBacklog(fresh);
-      this.#waiters.push({ end, fresh, resolve });
-      this.#send();
-    });
-  }
-
-  /** Sends what Redis does not have, one append at a time. */
-  #send(): void {
-    const start = this.#written;
-    const end = Math.min(this.#tokens.length, this.#limit, start + APPEND_LIMIT);
-    if (this.#sending || start >= end || this.#abort.signal.aborted) return;
-    this.#sending = true;
-    const tokens = this.#tokens.slice(start, end);
-    const { id } = this.record;
-    this.#options.store.append({
-      id,
-      fence: this.fence,
-      start,
-      tokens,
-      onAnswer: (answer) => this.#onAppended(answer),
-      onError: (error) => this.#onFailed(error),
-    });
-  }
-
-  #onAppended(answer: WriteAnswer): void {
-    this.#sending = false;
-    if (this.#abort.signal.aborted) return;
-    if (answer.kind === "fenced" || answer.kind === "closed") {
-      this.#conclude(answer);
-      return;
-    }
-    this.#written = answer.length;
-    this.#release(answer.length, "appended");
-    this.#send();
-  }
-
-  #onFailed(error: AppError): void {
-    const dropped = this.signal;
-    if (dropped.aborted) return;
-    const { onError, clock } = this.#options;
-    onError(error);
-    clock.sleep(RETRY_MS, dropped).then(
-      () => {
-        this.#sending = false;
-        this.#send();
-      },
-      () => undefined,
-    );
-  }
-
-  /** Tells those who wait for a log of up to `length` tokens. */
-  #release(length: number, outcome: AppendOutcome): void {
-    for (let first = this.#waiters[0]; first !== undefined && first.end <= length; first = this.#waiters[0]) {
-      this.#waiters.shift();
-      this.#options.onBacklog(-first.fresh);
-      first.resolve(outcome);
-    }
-  }
-
   async #writeFinish(finish: Finish): Promise<AppendOutcome> {
     for (;;) {
-      const length = this.#tokens.length;
-      const flushed = await this.#until(length, 0);
+      const { length } = this.#tail;
+      const flushed = await this.#tail.until(length);
       if (flushed !== "appended") return flushed;
       const answer = await this.#persist(() => this.#options.store.finish(this.record.id, this.fence, { finish, length }));
       if (!answer) return this.#ending();
       if (answer.kind !== "short") return this.#conclude(answer);
-      this.#written = answer.length;
+      this.#tail.wasCutTo(answer.length);
     }
   }
 
@@ -281,23 +200,27 @@ export class HeldClaim implements Claim {
         await clock.sleep(Math.min(leftMs, 2_000_000_000), this.#deadline.signal);
       }
       if (this.#over) return;
-      await this.finish(this.deadlineFinish());
+      const { record, claimedAtMs } = this;
+      await this.finish(deadlineFinish(record, { claimedAtMs, outputTokens: this.#tail.length }));
       this.#abort.abort(new AppError("DEADLINE_EXCEEDED", "the request passed its deadline"));
     };
     expire().catch(() => undefined);
   }
+}
 
-  /** The end of a request that ran out of time. */
-  deadlineFinish(): Finish {
-    return {
-      reason: "error",
-      error: { code: "DEADLINE_EXCEEDED", message: "the request was not finished by its deadline" },
-      promptTokens: this.record.promptTokens.length,
-      cachedTokens: 0,
-      outputTokens: this.#tokens.length,
-      queueMs: Math.max(0, this.claimedAtMs - this.record.createdAtMs),
-      prefillMs: 0,
-      decodeMs: 0,
-    };
-  }
+/** The end of a request that ran out of time. */
+function deadlineFinish(
+  record: RequestRecord,
+  { claimedAtMs, outputTokens }: { claimedAtMs: number; outputTokens: number },
+): Finish {
+  return {
+    reason: "error",
+    error: { code: "DEADLINE_EXCEEDED", message: "the request was not finished by its deadline" },
+    promptTokens: record.promptTokens.length,
+    cachedTokens: 0,
+    outputTokens,
+    queueMs: Math.max(0, claimedAtMs - record.createdAtMs),
+    prefillMs: 0,
+    decodeMs: 0,
+  };
 }

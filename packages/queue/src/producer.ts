@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { AppError, type Clock, type RequestId, systemClock } from "@moiety/core";
 import { Queue } from "bullmq";
 import type { Redis } from "ioredis";
-import { admitScript } from "./claim-scripts.js";
+import { Admission } from "./admission.js";
 import { DrainEstimate } from "./drain-estimate.js";
 import { jobIdOf, QUEUE_NAME, type QueueKeys, queueKeys } from "./keys.js";
 import { LogFollower } from "./log-follower.js";
@@ -10,9 +10,8 @@ import { cancelScript } from "./log-scripts.js";
 import { Mailbox } from "./mailbox.js";
 import { NewsHub } from "./news-hub.js";
 import { patiently } from "./patience.js";
-import { checkRecord, encodeRecord } from "./record-codec.js";
+import { checkRecord } from "./record-codec.js";
 import { connectRedis, disconnectRedis, type QueueConnectionOptions } from "./redis-connection.js";
-import { asArray } from "./redis-script.js";
 import { decodeTokens } from "./token-codec.js";
 import type { LogEvent, LoggedToken, RequestProducer, RequestProgress, RequestRecord, WorkerBeat } from "./types.js";
 import { readBeats } from "./worker-beats.js";
@@ -29,8 +28,6 @@ export interface RequestProducerOptions extends QueueConnectionOptions {
   readonly clock?: Clock;
 }
 
-/** With less, a request is queued only after it was admitted. */
-const LEAST_ROOM = 64;
 /** Bound on {@link Mailbox}es. */
 const MAX_MAILBOXES = 8_192;
 
@@ -48,14 +45,12 @@ class RedisRequestProducer implements RequestProducer {
   readonly #subscription: Redis;
   readonly #producerId = randomBytes(8).toString("hex");
   readonly #hub: NewsHub;
-  /** For more requests, when the last one was admitted or refused. */
-  #room = 0;
   readonly #drain = new DrainEstimate();
+  readonly #admission: Admission;
   /** Of requests that were submitted and have no reader yet. */
   readonly #mailboxes = new Map<RequestId, Mailbox>();
   readonly #queue: Queue;
   readonly #clock: Clock;
-  readonly #maxRequests: number;
   readonly #patienceMs: number;
   readonly #retentionMs: number;
   readonly #onError: (error: AppError) => void;
@@ -63,7 +58,6 @@ class RedisRequestProducer implements RequestProducer {
   constructor(options: RequestProducerOptions) {
     this.#keys = queueKeys(options.prefix ?? "moiety");
     this.#clock = options.clock ?? systemClock;
-    this.#maxRequests = options.maxRequests ?? 4_096;
     this.#patienceMs = options.patienceMs ?? 10_000;
     this.#retentionMs = options.retentionMs ?? 600_000;
     this.#onError = options.onError ?? (() => undefined);
@@ -83,13 +77,23 @@ class RedisRequestProducer implements RequestProducer {
       defaultJobOptions: { removeOnComplete: true, removeOnFail: true },
     });
     this.#queue.on("error", (error) => this.#onError(AppError.from(error, "UNAVAILABLE")));
+    this.#admission = new Admission({
+      redis: this.#redis,
+      queue: this.#queue,
+      keys: this.#keys,
+      clock: this.#clock,
+      producerId: this.#producerId,
+      maxRequests: options.maxRequests ?? 4_096,
+      retentionMs: this.#retentionMs,
+      drain: this.#drain,
+    });
   }
 
   async submit(record: RequestRecord): Promise<number | undefined> {
     checkRecord(record);
     const mailbox = this.#openMailbox(record.id);
     try {
-      return await this.#patiently(this.#isRoomy ? this.#admitAndEnqueue(record) : this.#admitThenEnqueue(record));
+      return await this.#patiently(this.#admission.enter(record));
     } catch (error) {
       mailbox?.drop();
       const fault = AppError.from(error, "UNAVAILABLE");
@@ -106,80 +110,9 @@ class RedisRequestProducer implements RequestProducer {
       if (AppError.from(error).code !== "ALREADY_EXISTS") throw error;
       const finished = await this.#patiently(this.#redis.hexists(this.#keys.record(record.id), "finish"));
       // BullMQ adds no job twice, and a job whose request is finished does nothing.
-      if (finished === 0) await this.#patiently(this.#enqueue(record));
+      if (finished === 0) await this.#patiently(this.#admission.enqueue(record));
       return undefined;
     }
-  }
-
-  /** Whether there was so much room for the last request that there will be some for this one. */
-  get #isRoomy(): boolean {
-    return this.#room >= Math.max(LEAST_ROOM, this.#maxRequests / 8);
-  }
-
-  async #admitThenEnqueue(record: RequestRecord): Promise<number | undefined> {
-    const room = await this.#admit(record);
-    await this.#enqueue(record);
-    return room;
-  }
-
-  /** In one round trip. A job that should not be there is taken out again; until then it is one whose request is missing, which does nothing. */
-  async #admitAndEnqueue(record: RequestRecord): Promise<number | undefined> {
-    let isLate = false;
-    const admitting = this.#admit(record, () => {
-      isLate = true;
-    });
-    admitting.catch(() => undefined);
-    await this.#enqueue(record);
-    try {
-      const room = await admitting;
-      // The job may have been taken, and dropped, before its request was there. BullMQ adds no job twice.
-      if (isLate) await this.#enqueue(record);
-      return room;
-    } catch (error) {
-      if (AppError.from(error).code === "RESOURCE_EXHAUSTED") await this.#queue.remove(jobIdOf(record.id));
-      throw error;
-    }
-  }
-
-  async #admit(record: RequestRecord, onResend?: () => void): Promise<number | undefined> {
-    const { bull, admitting } = this.#keys;
-    const nowMs = this.#clock.nowMs();
-    const jobId = jobIdOf(record.id);
-    const expiresAtMs = Math.max(record.deadlineAtMs, nowMs) + this.#retentionMs;
-    const answer = asArray(
-      await admitScript.run(
-        this.#redis,
-        [this.#keys.record(record.id), admitting, bull("wait"), bull("prioritized"), bull("active")],
-        [
-          record.id,
-          randomBytes(8).toString("hex"),
-          nowMs,
-          this.#maxRequests,
-          expiresAtMs,
-          bull(""),
-          jobId,
-          this.#producerId,
-          ...encodeRecord(record),
-        ],
-        onResend,
-      ),
-    );
-    if (answer[0] === -1) {
-      throw new AppError("ALREADY_EXISTS", `there is a request ${record.id} already`, { details: { id: record.id } });
-    }
-    this.#room = answer[0] === 0 ? 0 : typeof answer[1] === "number" ? this.#maxRequests - answer[1] : this.#room;
-    if (answer[0] === 0) {
-      throw new AppError("RESOURCE_EXHAUSTED", `the queue is full: ${answer[1]} requests of at most ${this.#maxRequests}`, {
-        details: { retryAfterMs: this.#retryAfterMs(), limit: this.#maxRequests },
-      });
-    }
-    return typeof answer[1] === "number" ? this.#maxRequests - answer[1] : undefined;
-  }
-
-  async #enqueue(record: RequestRecord): Promise<void> {
-    const jobId = jobIdOf(record.id);
-    await this.#queue.add("generate", {}, { jobId, priority: record.priority, timestamp: record.createdAtMs });
-    this.#redis.zrem(this.#keys.admitting, jobId).catch(() => undefined);
   }
 
   #patiently<T>(work: Promise<T>): Promise<T> {
@@ -191,10 +124,6 @@ class RedisRequestProducer implements RequestProducer {
     const options = { redis: this.#redis, hub: this.#hub, producerId: this.#producerId, keys: this.#keys, onFinish };
     const news = this.#mailboxes.get(id)?.empty();
     return new LogFollower(options, { id, fromIndex, signal, news });
-  }
-
-  #retryAfterMs(): number {
-    return this.#drain.waitMs(this.#clock.monotonicMs()) ?? 1_000 + Math.floor(Math.random() * 1_000);
   }
 
   /** Before a request is admitted, so that it has all the request's news. Absent when it could not have, or there are many already. */
