@@ -74,8 +74,36 @@ const relaySchema = z.object({
   sourceGap: spread,
   clientGap: spread,
   addedToGap: spread,
+  tokensPerChunk: z.number().min(1),
 });
-const gatewaySchema = z.object({ paced: relaySchema, flatOut: relaySchema, flatOutDirect: relaySchema, ratio: positive });
+const phaseSchema = relaySchema.extend({
+  cpu: z.object({
+    ms: positive,
+    tokens: positive,
+    seconds: z.object({ gateway: positive, redis: positive, source: positive, clients: positive }),
+  }),
+});
+const gatewaySchema = z.object({
+  paced: phaseSchema,
+  loaded: phaseSchema,
+  flatOut: phaseSchema,
+  flatOutDirect: phaseSchema,
+  ratio: positive,
+});
+
+const stepSchema = z.object({
+  steps: positive,
+  ms: z.record(z.enum(["wholeMs", "scheduleMs", "prepareMs", "layersMs", "restMs"]), spread),
+});
+const throughputSchema = z.object({
+  requestsPerSecond: positive,
+  cores: z.object({ submits: positive, redis: positive, serves: positive }),
+});
+const queueSchema = z.object({
+  whole: throughputSchema,
+  bullAlone: throughputSchema,
+  latencies: z.object({ ping: spread, submitToClaim: spread, submitToFirstToken: spread }),
+});
 
 async function moietyBench(...given: readonly string[]): Promise<string> {
   const { stdout } = await promisify(execFile)(process.execPath, [moiety, "bench", ...given, "--data-dir", folder, "--quick"]);
@@ -97,6 +125,18 @@ describe("moiety bench", () => {
       expect(hopSchema.parse(hop).hops.map(({ rows }) => rows)).toEqual([1, 8, 64, 256]);
       gatewaySchema.parse(gateway);
       expect(others).toEqual({});
+    },
+    PATIENCE_MS,
+  );
+
+  it(
+    "measures an engine's step, and the queue",
+    async () => {
+      const { step, queue } = benchmarksOf(await moietyBench("step", "queue", "--json"));
+      queueSchema.parse(queue);
+      const { logged, unlogged } = z.object({ logged: stepSchema, unlogged: stepSchema }).parse(step);
+      // A token is drawn from the prompt, and the first and the last step have no whole step beside them.
+      for (const { steps } of [logged, unlogged]) expect(steps).toBeGreaterThan(20);
     },
     PATIENCE_MS,
   );
@@ -131,10 +171,10 @@ describe("moiety bench", () => {
   );
 
   it.each([
-    [["nothing"], "there is no benchmark named nothing; there are: kernels, hop, model, prompt, gateway"],
+    [["nothing"], "there is no benchmark named nothing; there are: kernels, hop, model, prompt, step, queue, gateway"],
     [["--json", "hop"], "hop would be a file's name here"],
     [["--activation", "fp8"], "Expected some of bf16, f32, int8"],
-    [["--streams", "2000"], "Expected an integer from 1 to 1000"],
+    [["--streams", "4001"], "Expected an integer from 1 to 4000"],
     [["model", "--checkpoint", "/no/such/folder"], "--checkpoint: there is no folder /no/such/folder"],
   ])("refuses %j", async (given, message) => {
     const command = benchCommand()

@@ -1,30 +1,13 @@
 import type { AppError, Clock, RequestId } from "@moiety/core";
 import type { Redis } from "ioredis";
+import { type Append, AppendBatch, type WriteAnswer, writeAnswer } from "./append-batch.js";
+import { claimScript, letGoScript, renewScript } from "./claim-scripts.js";
 import type { QueueKeys } from "./keys.js";
+import { finishScript, promptScript } from "./log-scripts.js";
 import { decodeRecord, encodeFinish, RECORD_FIELDS } from "./record-codec.js";
-import {
-  appendScript,
-  asArray,
-  asBuffers,
-  asText,
-  claimScript,
-  finishScript,
-  letGoScript,
-  promptScript,
-  renewScript,
-} from "./scripts.js";
+import { asArray, asBuffers, asText, type RedisScript } from "./redis-script.js";
 import { decodeToken, encodeToken } from "./token-codec.js";
 import type { Finish, LoggedToken, RequestRecord } from "./types.js";
-
-/** Entries of one append: keeps scripts short, and below Lua's limit on arguments. */
-export const APPEND_LIMIT = 512;
-
-/** What a script of a holder answers. `short`: the log has fewer entries than the caller built on. */
-export type WriteAnswer =
-  | { readonly kind: "written"; readonly length: number }
-  | { readonly kind: "short"; readonly length: number }
-  | { readonly kind: "fenced" }
-  | { readonly kind: "closed" };
 
 export type ClaimAnswer =
   | { readonly kind: "claimed"; readonly fence: string; readonly takeovers: number; readonly content: () => ClaimContent }
@@ -34,6 +17,14 @@ export type ClaimAnswer =
 export interface ClaimContent {
   readonly record: RequestRecord;
   readonly log: readonly LoggedToken[];
+}
+
+/** What holds a job against other consumers. */
+export interface Lock {
+  readonly id: RequestId;
+  readonly fence: string;
+  readonly jobId: string;
+  readonly token: string;
 }
 
 export interface ClaimStoreOptions {
@@ -47,22 +38,17 @@ export interface ClaimStoreOptions {
   readonly onError: (error: AppError) => void;
 }
 
-function writeAnswer(answer: unknown): WriteAnswer {
-  const [code, length] = asArray(answer);
-  if (code === 0) return { kind: "written", length: Number(length ?? 0) };
-  if (code === 1) return { kind: "short", length: Number(length) };
-  return { kind: code === -1 ? "fenced" : "closed" };
-}
-
 /** The scripts of a holder, typed. Every call waits while Redis is away and may be repeated. */
 export class ClaimStore {
   readonly #options: ClaimStoreOptions;
+  readonly #appends: AppendBatch;
 
   constructor(options: ClaimStoreOptions) {
     this.#options = options;
+    this.#appends = new AppendBatch(options.redis, options.keys);
   }
 
-  #run(script: { run: typeof appendScript.run }, id: RequestId, args: readonly (string | number | Buffer)[]): Promise<unknown> {
+  #run(script: RedisScript, id: RequestId, args: readonly (string | number | Buffer)[]): Promise<unknown> {
     const { redis, keys } = this.#options;
     return script.run(redis, [keys.record(id), keys.log(id)], args);
   }
@@ -79,28 +65,34 @@ export class ClaimStore {
     return { kind: "claimed", fence: asText(fence), takeovers: Number(takeovers), content };
   }
 
-  async append(id: RequestId, fence: string, slice: { start: number; tokens: readonly LoggedToken[] }): Promise<WriteAnswer> {
-    const args = [fence, slice.start, this.#options.keys.news(id), ...slice.tokens.map(encodeToken)];
-    return writeAnswer(await this.#run(appendScript, id, args));
+  /** Not at once, but together with others: see {@link AppendBatch}. */
+  append(append: Append): void {
+    this.#appends.add(append);
   }
 
   async putPromptLogprobs(id: RequestId, fence: string, entries: readonly LoggedToken[]): Promise<WriteAnswer> {
-    return writeAnswer(await this.#run(promptScript, id, [fence, Buffer.concat(entries.map(encodeToken))]));
+    const [code, length] = asArray(await this.#run(promptScript, id, [fence, Buffer.concat(entries.map(encodeToken))]));
+    return writeAnswer(code, length);
   }
 
   async finish(id: RequestId, fence: string, end: { finish: Finish; length: number }): Promise<WriteAnswer> {
     const { clock, retentionMs, keys } = this.#options;
-    const args = [fence, clock.nowMs(), retentionMs, keys.news(id), encodeFinish(end.finish), end.length];
-    return writeAnswer(await this.#run(finishScript, id, args));
+    const { news, feed } = keys.prefixes;
+    const args = [fence, clock.nowMs(), retentionMs, news, feed, id, encodeFinish(end.finish), end.length];
+    const [code, length] = asArray(await this.#run(finishScript, id, args));
+    return writeAnswer(code, length);
   }
 
   async letGo(id: RequestId, fence: string): Promise<void> {
     await this.#run(letGoScript, id, [fence]);
   }
 
-  async renew(id: RequestId, fence: string, lock: { jobId: string; token: string; lockMs: number }): Promise<WriteAnswer> {
+  /** One answer for each lock, in their order. */
+  async renew(locks: readonly Lock[], lockMs: number): Promise<readonly WriteAnswer[]> {
     const { redis, keys } = this.#options;
-    const touched = [keys.record(id), keys.bull(`${lock.jobId}:lock`), keys.bull("active"), keys.bull("stalled")];
-    return writeAnswer(await renewScript.run(redis, touched, [fence, lock.jobId, lock.token, lock.lockMs]));
+    const each = locks.flatMap(({ id, fence, jobId, token }) => [id, fence, jobId, token]);
+    const args = [keys.prefixes.record, keys.bull(""), lockMs, ...each];
+    const codes = asArray(await renewScript.run(redis, [keys.bull("active"), keys.bull("stalled")], args));
+    return codes.map((code) => writeAnswer(code, 0));
   }
 }

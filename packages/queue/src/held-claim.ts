@@ -1,5 +1,7 @@
 import { AppError, type Clock, deferred, invariant } from "@moiety/core";
-import { APPEND_LIMIT, type ClaimContent, type ClaimStore, type WriteAnswer } from "./claim-store.js";
+import type { WriteAnswer } from "./append-batch.js";
+import type { ClaimContent, ClaimStore } from "./claim-store.js";
+import { LogTail } from "./log-tail.js";
 import type { AppendOutcome, Claim, Finish, LoggedToken, RequestRecord } from "./types.js";
 
 /**
@@ -31,12 +33,12 @@ export class HeldClaim implements Claim {
   readonly #options: HeldClaimOptions;
   readonly #abort = new AbortController();
   readonly #settled = deferred<Settlement>();
-  readonly #tokens: LoggedToken[];
-  /** Length of the log when Redis last said so. */
-  #written: number;
+  readonly #tail: LogTail;
+  /** Writes of other kinds than appends that are under way or wait for their turn. */
+  #others = 0;
   #over: AppendOutcome | undefined;
   #writes: Promise<unknown> = Promise.resolve();
-  /** Ends the one write that is waiting for Redis. */
+  /** Ends the one write of another kind that is waiting for Redis. */
   #interrupt: () => void = () => undefined;
   readonly #deadline: AbortController = new AbortController();
 
@@ -46,8 +48,10 @@ export class HeldClaim implements Claim {
     this.claimedAtMs = options.claimedAtMs;
     this.fence = options.fence;
     this.#options = options;
-    this.#tokens = [...content.log];
-    this.#written = content.log.length;
+    const { store, clock, onError, onBacklog } = options;
+    const onRefused = (answer: WriteAnswer) => this.#conclude(answer);
+    const { fence, signal } = this;
+    this.#tail = new LogTail(content, { store, clock, fence, signal, onError, onBacklog, onRefused });
     this.#watchDeadline();
   }
 
@@ -60,18 +64,9 @@ export class HeldClaim implements Claim {
     return this.#settled.promise;
   }
 
-  async append(start: number, tokens: readonly LoggedToken[]): Promise<AppendOutcome> {
-    if (this.#over) return this.#over;
-    invariant(start <= this.#tokens.length, "tokens are appended without a gap");
-    const fresh = tokens.slice(this.#tokens.length - start);
-    this.#tokens.push(...fresh);
-    const end = start + tokens.length;
-    this.#options.onBacklog(fresh.length);
-    try {
-      return await this.#inOrder(() => this.#writeUpTo(end));
-    } finally {
-      this.#options.onBacklog(-fresh.length);
-    }
+  append(start: number, tokens: readonly LoggedToken[]): Promise<AppendOutcome> {
+    if (this.#over) return Promise.resolve(this.#over);
+    return this.#tail.append(start, tokens);
   }
 
   async putPromptLogprobs(entries: readonly LoggedToken[]): Promise<AppendOutcome> {
@@ -117,11 +112,12 @@ export class HeldClaim implements Claim {
     this.#over = outcome;
     this.#settle(settlement);
     this.#interrupt();
+    this.#tail.stop(outcome);
     this.#abort.abort(reason);
   }
 
   #settle(settlement: Settlement): void {
-    this.#deadline.abort();
+    this.#deadline.abort("settled");
     this.#settled.resolve(settlement);
   }
 
@@ -129,8 +125,21 @@ export class HeldClaim implements Claim {
     return this.#over ?? "closed";
   }
 
+  /** Runs after the appends that were asked for before, and before those that come after it. */
   #inOrder<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#writes.then(work);
+    const { length } = this.#tail;
+    if (this.#others === 0) this.#tail.limitTo(length);
+    this.#others += 1;
+    const result = this.#writes
+      .then(() => {
+        this.#tail.limitTo(length);
+        return this.#tail.until(length);
+      })
+      .then(work)
+      .finally(() => {
+        this.#others -= 1;
+        if (this.#others === 0) this.#tail.limitTo(Number.POSITIVE_INFINITY);
+      });
     this.#writes = result.catch(() => undefined);
     return result;
   }
@@ -169,27 +178,15 @@ export class HeldClaim implements Claim {
     return "appended";
   }
 
-  async #writeUpTo(end: number): Promise<AppendOutcome> {
-    while (this.#written < end) {
-      const start = this.#written;
-      const tokens = this.#tokens.slice(start, start + APPEND_LIMIT);
-      const answer = await this.#persist(() => this.#options.store.append(this.record.id, this.fence, { start, tokens }));
-      if (!answer) return this.#ending();
-      if (answer.kind === "fenced" || answer.kind === "closed") return this.#conclude(answer);
-      this.#written = answer.length;
-    }
-    return "appended";
-  }
-
   async #writeFinish(finish: Finish): Promise<AppendOutcome> {
     for (;;) {
-      const length = this.#tokens.length;
-      const flushed = await this.#writeUpTo(length);
+      const { length } = this.#tail;
+      const flushed = await this.#tail.until(length);
       if (flushed !== "appended") return flushed;
       const answer = await this.#persist(() => this.#options.store.finish(this.record.id, this.fence, { finish, length }));
       if (!answer) return this.#ending();
       if (answer.kind !== "short") return this.#conclude(answer);
-      this.#written = answer.length;
+      this.#tail.wasCutTo(answer.length);
     }
   }
 
@@ -203,23 +200,27 @@ export class HeldClaim implements Claim {
         await clock.sleep(Math.min(leftMs, 2_000_000_000), this.#deadline.signal);
       }
       if (this.#over) return;
-      await this.finish(this.deadlineFinish());
+      const { record, claimedAtMs } = this;
+      await this.finish(deadlineFinish(record, { claimedAtMs, outputTokens: this.#tail.length }));
       this.#abort.abort(new AppError("DEADLINE_EXCEEDED", "the request passed its deadline"));
     };
     expire().catch(() => undefined);
   }
+}
 
-  /** The end of a request that ran out of time. */
-  deadlineFinish(): Finish {
-    return {
-      reason: "error",
-      error: { code: "DEADLINE_EXCEEDED", message: "the request was not finished by its deadline" },
-      promptTokens: this.record.promptTokens.length,
-      cachedTokens: 0,
-      outputTokens: this.#tokens.length,
-      queueMs: Math.max(0, this.claimedAtMs - this.record.createdAtMs),
-      prefillMs: 0,
-      decodeMs: 0,
-    };
-  }
+/** The end of a request that ran out of time. */
+function deadlineFinish(
+  record: RequestRecord,
+  { claimedAtMs, outputTokens }: { claimedAtMs: number; outputTokens: number },
+): Finish {
+  return {
+    reason: "error",
+    error: { code: "DEADLINE_EXCEEDED", message: "the request was not finished by its deadline" },
+    promptTokens: record.promptTokens.length,
+    cachedTokens: 0,
+    outputTokens,
+    queueMs: Math.max(0, claimedAtMs - record.createdAtMs),
+    prefillMs: 0,
+    decodeMs: 0,
+  };
 }

@@ -9,6 +9,7 @@ export {
   type StoredBatch,
   type TokenCounts,
 } from "./batches/batch-ledger.js";
+export { type BullAlone, openBullAlone, serveBullAlone } from "./bench/bull-alone.js";
 export { createRequestConsumer, type RequestConsumerOptions } from "./consumer.js";
 export {
   type FileId,
@@ -26,5 +27,5 @@ export { patiently } from "./patience.js";
 export { createRequestProducer, type RequestProducerOptions } from "./producer.js";
 export { MAX_PRIORITY } from "./record-codec.js";
 export { connectRedis, disconnectRedis, type QueueConnectionOptions, type RedisConnection } from "./redis-connection.js";
-export { asArray, asText, RedisScript } from "./scripts.js";
+export { asArray, asText, RedisScript } from "./redis-script.js";
 export * from "./types.js";

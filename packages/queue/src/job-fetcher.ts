@@ -12,6 +12,8 @@ export interface JobFetcherOptions {
 }
 
 const RETRY_MS = 200;
+/** Jobs fetched without waiting for one another. */
+const MAX_AT_ONCE = 32;
 
 /**
  * Takes jobs while fewer than `capacity` are being served. BullMQ's own loop would notice a raised concurrency only when one of its jobs
@@ -57,28 +59,34 @@ export class JobFetcher {
   }
 
   async #fetchAll(): Promise<void> {
+    let atOnce = 1;
     while (!this.#closing.signal.aborted) {
-      if (this.#serving.size >= this.#capacity) {
+      const room = this.#capacity - this.#serving.size;
+      if (room <= 0) {
         await this.#room.promise;
         this.#room = deferred();
         continue;
       }
-      const token = randomUUID();
-      const job = await this.#next(token);
-      if (job) this.#take(job, token);
+      const count = Math.min(room, atOnce);
+      const fetched = await Promise.all(Array.from({ length: count }, () => this.#fetch(atOnce === 1)));
+      // Twice as many while jobs are waiting; one, which waits for a job to come, once there are none.
+      atOnce = fetched.every(Boolean) ? Math.min(2 * atOnce, MAX_AT_ONCE) : 1;
     }
   }
 
-  /** Waits up to a second for a job. */
-  async #next(token: string): Promise<Job | undefined> {
+  /** Takes a job, if there is one; with `block` it waits up to a second for one. */
+  async #fetch(block: boolean): Promise<boolean> {
     const { worker, clock, onError } = this.#options;
+    const token = randomUUID();
     try {
-      return await worker.getNextJob(token);
+      const job = await worker.getNextJob(token, { block });
+      if (job) this.#take(job, token);
+      return job !== undefined;
     } catch (error) {
-      if (this.#closing.signal.aborted) return undefined;
+      if (this.#closing.signal.aborted) return false;
       onError(AppError.from(error, "UNAVAILABLE"));
       await clock.sleep(RETRY_MS, this.#closing.signal).catch(() => undefined);
-      return undefined;
+      return false;
     }
   }
 

@@ -1,6 +1,6 @@
 import { AppError, type Clock } from "@moiety/core";
 import type { Redis } from "ioredis";
-import type { ClaimStore } from "./claim-store.js";
+import type { Lock as ClaimLock, ClaimStore } from "./claim-store.js";
 import type { HeldClaim } from "./held-claim.js";
 
 export interface LockKeeperOptions {
@@ -12,10 +12,10 @@ export interface LockKeeperOptions {
   readonly onError: (error: AppError) => void;
 }
 
-interface Lock {
-  readonly jobId: string;
-  readonly token: string;
-}
+type Lock = Pick<ClaimLock, "jobId" | "token">;
+
+/** Locks renewed by one command. */
+const RENEW_LIMIT = 128;
 
 /** After a reconnect, others get so long to take their locks again before their jobs are taken for stalled. */
 const GRACE_MS = 1_500;
@@ -84,14 +84,19 @@ export class LockKeeper {
   }
 
   async #renewAll(): Promise<void> {
-    await Promise.all([...this.#locks].map(([claim, lock]) => this.#renew(claim, lock)));
+    const held = [...this.#locks];
+    for (let first = 0; first < held.length; first += RENEW_LIMIT) await this.#renew(held.slice(first, first + RENEW_LIMIT));
   }
 
-  async #renew(claim: HeldClaim, lock: Lock): Promise<void> {
+  async #renew(held: readonly (readonly [HeldClaim, Lock])[]): Promise<void> {
     const { store, lockMs } = this.#options;
-    const answer = await store.renew(claim.record.id, claim.fence, { ...lock, lockMs });
-    if (!this.#locks.has(claim)) return;
-    if (answer.kind === "fenced") claim.lost();
-    if (answer.kind === "closed") claim.endedElsewhere();
+    const locks = held.map(([{ record, fence }, lock]) => ({ id: record.id, fence, ...lock }));
+    const answers = await store.renew(locks, lockMs);
+    held.forEach(([claim], index) => {
+      if (!this.#locks.has(claim)) return;
+      const kind = answers[index]?.kind;
+      if (kind === "fenced") claim.lost();
+      if (kind === "closed") claim.endedElsewhere();
+    });
   }
 }

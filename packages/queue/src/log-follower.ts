@@ -1,155 +1,231 @@
-import { AppError, type Clock, deferred, type RequestId } from "@moiety/core";
+import { AppError, type RequestId } from "@moiety/core";
 import type { Redis } from "ioredis";
 import type { QueueKeys } from "./keys.js";
-import type { NewsListener, NewsSubscriber } from "./news-subscriber.js";
+import { readScript } from "./log-scripts.js";
+import { MAX_BUFFERED } from "./mailbox.js";
+import type { News } from "./news-codec.js";
+import { type NewsHub, type NewsListener, TICKS_PER_SILENCE } from "./news-hub.js";
 import { decodeFinish } from "./record-codec.js";
-import { asArray, asBuffers, readScript } from "./scripts.js";
+import { asArray, asBuffers, asText } from "./redis-script.js";
 import { decodeToken, decodeTokens } from "./token-codec.js";
 import type { LogEvent, LoggedToken } from "./types.js";
 
-/** Messages kept for a slow reader; more are dropped, and the log is read instead. */
-const MAX_BUFFERED = 256;
 const READ_COUNT = 1_024;
-const NEWS_HEAD_BYTES = 5;
 
 export interface LogFollowerOptions {
   readonly redis: Redis;
-  readonly subscriber: NewsSubscriber;
+  readonly hub: NewsHub;
+  readonly producerId: string;
   readonly keys: QueueKeys;
-  readonly clock: Clock;
-  /** How long to trust silence before the log is read again. */
-  readonly rereadMs: number;
+  readonly onFinish: () => void;
+}
+
+export interface FollowedRequest {
+  readonly id: RequestId;
+  readonly fromIndex: number;
+  readonly signal: AbortSignal;
+  /** All its news since before it was admitted; absent: the log is read first. */
+  readonly news: readonly News[] | undefined;
 }
 
 interface Snapshot {
   readonly entries: readonly LoggedToken[];
   readonly length: number;
   readonly finish: string | undefined;
+  readonly feed: string;
 }
 
-/** One reader of one log. The list is the truth; messages only save reading it. */
-class LogFollower implements NewsListener {
+type Step = IteratorResult<LogEvent, undefined>;
+const END: Step = { done: true, value: undefined };
+
+/**
+ * One reader of one log: every index from `fromIndex` exactly once and in order, then the finish. The list is the truth; news only save
+ * reading it. Tokens that came while nobody asked come as one event.
+ * @throws AppError NOT_FOUND when there is no such log.
+ */
+export class LogFollower implements NewsListener, AsyncIterableIterator<LogEvent, undefined> {
   readonly #options: LogFollowerOptions;
-  readonly #id: RequestId;
-  readonly #signal: AbortSignal;
-  #messages: Buffer[] = [];
-  #doubt = true;
-  #wake = deferred<void>();
+  readonly #request: FollowedRequest;
+  #news: News[];
+  /** Whether news may be missing, so that the log is to be read. */
+  #doubt: boolean;
+  #reading = false;
+  /** Whether the request's own channel is listened to. */
+  #watches = false;
   #next: number;
+  #asked: { resolve(step: Step): void; reject(error: unknown): void } | undefined;
+  #ended = false;
+  #silentTicks = 0;
+  readonly #onAbort = () => this.#end();
 
-  constructor(options: LogFollowerOptions, request: { id: RequestId; fromIndex: number; signal: AbortSignal }) {
+  constructor(options: LogFollowerOptions, request: FollowedRequest) {
     this.#options = options;
-    this.#id = request.id;
+    this.#request = request;
     this.#next = request.fromIndex;
-    this.#signal = request.signal;
+    this.#news = [...(request.news ?? [])];
+    this.#doubt = request.news === undefined;
+    options.hub.listen(request.id, this);
+    request.signal.addEventListener("abort", this.#onAbort, { once: true });
+    if (request.signal.aborted) this.#end();
   }
 
-  onMessage(message: Buffer): void {
-    if (this.#messages.length < MAX_BUFFERED) this.#messages.push(message);
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  next(): Promise<Step> {
+    if (this.#ended) return Promise.resolve(END);
+    const event = this.#doubt ? undefined : this.#takeNews();
+    if (event) return Promise.resolve(this.#step(event));
+    return new Promise((resolve, reject) => {
+      this.#asked = { resolve, reject };
+      this.#silentTicks = 0;
+      if (this.#doubt) this.#read();
+    });
+  }
+
+  return(): Promise<Step> {
+    this.#end();
+    return Promise.resolve(END);
+  }
+
+  onNews(news: News): void {
+    this.#silentTicks = 0;
+    if (this.#news.length < MAX_BUFFERED) this.#news.push(news);
     else this.#distrust();
-    this.#wake.resolve();
+    this.#answer();
   }
 
-  onReconnect(): void {
+  onDoubt(): void {
     this.#distrust();
-    this.#wake.resolve();
+    this.#answer();
   }
 
-  async *events(): AsyncGenerator<LogEvent> {
-    const aborted = deferred<"aborted">();
-    const onAbort = () => {
-      aborted.resolve("aborted");
-      this.#wake.resolve();
-    };
-    this.#signal.addEventListener("abort", onAbort, { once: true });
-    const channel = this.#options.keys.news(this.#id);
-    try {
-      if (this.#signal.aborted) return;
-      if ((await this.#unless(aborted.promise, this.#options.subscriber.add(channel, this))) === "aborted") return;
-      while (!this.#signal.aborted) {
-        const event = this.#doubt ? await this.#unless(aborted.promise, this.#readLog()) : this.#takeMessage();
-        if (event === "aborted") return;
-        if (event) yield event;
-        if (event?.kind === "finish") return;
-        if (!event && !this.#doubt && this.#messages.length === 0) await this.#sleep();
-      }
-    } finally {
-      this.#signal.removeEventListener("abort", onAbort);
-      this.#options.subscriber.remove(channel, this);
-    }
-  }
-
-  #unless<T>(aborted: Promise<"aborted">, work: Promise<T>): Promise<T | "aborted"> {
-    work.catch(() => undefined);
-    return Promise.race([work, aborted]);
+  onTick(): void {
+    this.#silentTicks += 1;
+    if (this.#asked === undefined || this.#silentTicks < TICKS_PER_SILENCE) return;
+    this.#silentTicks = 0;
+    this.#doubt = true;
+    this.#answer();
   }
 
   #distrust(): void {
     this.#doubt = true;
-    this.#messages = [];
+    this.#news = [];
   }
 
-  async #sleep(): Promise<void> {
-    this.#wake = deferred<void>();
-    if (this.#messages.length > 0 || this.#doubt || this.#signal.aborted) return;
-    const timer = setTimeout(() => {
-      this.#doubt = true;
-      this.#wake.resolve();
-    }, this.#options.rereadMs);
-    await this.#wake.promise;
-    clearTimeout(timer);
+  /** Gives whoever asked what there is, or looks for more. */
+  #answer(): void {
+    const asked = this.#asked;
+    if (asked === undefined || this.#reading) return;
+    const event = this.#doubt ? undefined : this.#takeNews();
+    if (event) {
+      this.#asked = undefined;
+      asked.resolve(this.#step(event));
+    } else if (this.#doubt) this.#read();
   }
 
-  #advance(start: number, entries: readonly LoggedToken[]): LogEvent | undefined {
-    const fresh = entries.slice(this.#next - start);
-    if (fresh.length === 0) return undefined;
-    const event: LogEvent = { kind: "tokens", start: this.#next, tokens: fresh };
-    this.#next += fresh.length;
-    return event;
-  }
-
-  #takeMessage(): LogEvent | undefined {
-    const message = this.#messages.shift();
-    if (!message || message.length < NEWS_HEAD_BYTES) return undefined;
-    const start = message.readUInt32LE(1);
-    if (start > this.#next) {
-      this.#distrust();
-      return undefined;
+  #step(event: LogEvent): Step {
+    if (event.kind === "finish") {
+      this.#options.onFinish();
+      this.#end();
     }
-    const body = message.subarray(NEWS_HEAD_BYTES);
-    if (message.readUInt8(0) === 0) return this.#advance(start, decodeTokens(body));
-    return { kind: "finish", finish: decodeFinish(body.toString()) };
+    return { done: false, value: event };
+  }
+
+  #end(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    const { hub } = this.#options;
+    const { id, signal } = this.#request;
+    signal.removeEventListener("abort", this.#onAbort);
+    hub.unlisten(id, this);
+    if (this.#watches) hub.unwatch(id);
+    this.#asked?.resolve(END);
+    this.#asked = undefined;
+  }
+
+  /** What the news say that is not known yet: all tokens at once, or the finish. */
+  #takeNews(): LogEvent | undefined {
+    const start = this.#next;
+    let tokens: LoggedToken[] | undefined;
+    let taken = 0;
+    for (const { kind, start: newsStart, message, from, to } of this.#news) {
+      if (newsStart > this.#next) {
+        this.#distrust();
+        break;
+      }
+      if (kind === "finish") {
+        if (tokens) break;
+        return { kind: "finish", finish: decodeFinish(message.toString("utf8", from, to)) };
+      }
+      taken += 1;
+      const entries = decodeTokens(message, from, to);
+      const fresh = newsStart === this.#next ? entries : entries.slice(this.#next - newsStart);
+      if (fresh.length === 0) continue;
+      this.#next += fresh.length;
+      if (tokens) tokens.push(...fresh);
+      else tokens = fresh;
+    }
+    if (taken === this.#news.length) this.#news.length = 0;
+    else this.#news.splice(0, taken);
+    return tokens && { kind: "tokens", start, tokens };
+  }
+
+  #read(): void {
+    if (this.#reading) return;
+    this.#reading = true;
+    this.#readLog().then(
+      (event) => {
+        this.#reading = false;
+        if (this.#ended) return;
+        const asked = this.#asked;
+        if (event === undefined || asked === undefined) return this.#answer();
+        this.#asked = undefined;
+        asked.resolve(this.#step(event));
+      },
+      (error: unknown) => {
+        const asked = this.#asked;
+        this.#asked = undefined;
+        this.#end();
+        asked?.reject(error);
+      },
+    );
   }
 
   async #readLog(): Promise<LogEvent | undefined> {
+    const { hub, producerId } = this.#options;
+    await hub.live();
     this.#doubt = false;
-    const snapshot = await this.#snapshot();
-    if (this.#next > snapshot.length) return this.#finishOf(snapshot);
-    const event = this.#advance(this.#next, snapshot.entries);
-    if (!event) return this.#finishOf(snapshot);
-    if (this.#next < snapshot.length || snapshot.finish !== undefined) this.#doubt = true;
-    return event;
-  }
-
-  #finishOf(snapshot: Snapshot): LogEvent | undefined {
-    return snapshot.finish === undefined ? undefined : { kind: "finish", finish: decodeFinish(snapshot.finish) };
+    let snapshot = await this.#snapshot();
+    if (snapshot.feed !== producerId && !this.#watches && !this.#ended) {
+      this.#watches = true;
+      await hub.watch(this.#request.id);
+      snapshot = await this.#snapshot();
+    }
+    const { length, finish, entries } = snapshot;
+    if (entries.length > 0) {
+      const event: LogEvent = { kind: "tokens", start: this.#next, tokens: entries };
+      this.#next += entries.length;
+      if (this.#next < length || finish !== undefined) this.#doubt = true;
+      return event;
+    }
+    return finish === undefined ? undefined : { kind: "finish", finish: decodeFinish(finish) };
   }
 
   async #snapshot(): Promise<Snapshot> {
     const { redis, keys } = this.#options;
-    const answer = asArray(await readScript.run(redis, [keys.record(this.#id), keys.log(this.#id)], [this.#next, READ_COUNT]));
-    if (answer[0] === -1) {
-      throw new AppError("NOT_FOUND", `there is no request ${this.#id}, or its log has expired`, { details: { id: this.#id } });
+    const { id } = this.#request;
+    const args = [this.#next, READ_COUNT, this.#watches ? 1 : 0];
+    const [length, finish, entries, feed] = asArray(await readScript.run(redis, [keys.record(id), keys.log(id)], args));
+    if (length === -1) {
+      throw new AppError("NOT_FOUND", `there is no request ${id}, or its log has expired`, { details: { id } });
     }
-    const entries = asBuffers(asArray(answer[2])).map((entry) => decodeToken(entry ?? Buffer.alloc(0)));
-    return { entries, length: Number(answer[0]), finish: answer[1] === null ? undefined : String(answer[1]) };
+    return {
+      entries: asBuffers(asArray(entries)).map((entry) => decodeToken(entry ?? Buffer.alloc(0))),
+      length: Number(length),
+      finish: finish === null ? undefined : String(finish),
+      feed: asText(feed),
+    };
   }
-}
-
-/** Every index from `fromIndex` exactly once and in order, then the finish. @throws AppError NOT_FOUND when there is no such log. */
-export function followLog(
-  options: LogFollowerOptions,
-  request: { readonly id: RequestId; readonly fromIndex: number; readonly signal: AbortSignal },
-): AsyncGenerator<LogEvent> {
-  return new LogFollower(options, request).events();
 }

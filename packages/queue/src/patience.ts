@@ -1,5 +1,8 @@
 import { AppError, type Clock } from "@moiety/core";
 
+/** A reason that costs nothing: an error of its own would be made, stack and all, for each wait that ended well. */
+const ANSWERED = "answered";
+
 /**
  * Waits for Redis for so long and no longer.
  * @throws AppError UNAVAILABLE when it did not answer or cannot take commands now, INTERNAL for a command that it finds wrong, or
@@ -20,7 +23,7 @@ export async function patiently<T>(
     throw error instanceof Error && error.name === "ReplyError" ? asRefusal(error) : AppError.from(error, "UNAVAILABLE");
   } finally {
     timeout.catch(() => undefined);
-    patience.abort();
+    patience.abort(ANSWERED);
   }
 }
 

@@ -2,13 +2,16 @@ import { randomBytes } from "node:crypto";
 import { AppError, type Clock, type RequestId, systemClock } from "@moiety/core";
 import { Queue } from "bullmq";
 import type { Redis } from "ioredis";
+import { Admission } from "./admission.js";
+import { DrainEstimate } from "./drain-estimate.js";
 import { jobIdOf, QUEUE_NAME, type QueueKeys, queueKeys } from "./keys.js";
-import { followLog } from "./log-follower.js";
-import { NewsSubscriber } from "./news-subscriber.js";
+import { LogFollower } from "./log-follower.js";
+import { cancelScript } from "./log-scripts.js";
+import { Mailbox } from "./mailbox.js";
+import { NewsHub } from "./news-hub.js";
 import { patiently } from "./patience.js";
-import { checkRecord, encodeRecord } from "./record-codec.js";
+import { checkRecord } from "./record-codec.js";
 import { connectRedis, disconnectRedis, type QueueConnectionOptions } from "./redis-connection.js";
-import { admitScript, asArray, cancelScript } from "./scripts.js";
 import { decodeTokens } from "./token-codec.js";
 import type { LogEvent, LoggedToken, RequestProducer, RequestProgress, RequestRecord, WorkerBeat } from "./types.js";
 import { readBeats } from "./worker-beats.js";
@@ -25,6 +28,9 @@ export interface RequestProducerOptions extends QueueConnectionOptions {
   readonly clock?: Clock;
 }
 
+/** Bound on {@link Mailbox}es. */
+const MAX_MAILBOXES = 8_192;
+
 /** BullMQ scores a waiting job by its priority times this, plus a counter. */
 const BULL_PRIORITY_STEP = 2 ** 32;
 
@@ -37,26 +43,32 @@ class RedisRequestProducer implements RequestProducer {
   readonly #keys: QueueKeys;
   readonly #redis: Redis;
   readonly #subscription: Redis;
-  readonly #subscriber: NewsSubscriber;
+  readonly #producerId = randomBytes(8).toString("hex");
+  readonly #hub: NewsHub;
+  readonly #drain = new DrainEstimate();
+  readonly #admission: Admission;
+  /** Of requests that were submitted and have no reader yet. */
+  readonly #mailboxes = new Map<RequestId, Mailbox>();
   readonly #queue: Queue;
   readonly #clock: Clock;
-  readonly #maxRequests: number;
   readonly #patienceMs: number;
   readonly #retentionMs: number;
-  readonly #rereadMs: number;
   readonly #onError: (error: AppError) => void;
 
   constructor(options: RequestProducerOptions) {
     this.#keys = queueKeys(options.prefix ?? "moiety");
     this.#clock = options.clock ?? systemClock;
-    this.#maxRequests = options.maxRequests ?? 4_096;
     this.#patienceMs = options.patienceMs ?? 10_000;
     this.#retentionMs = options.retentionMs ?? 600_000;
-    this.#rereadMs = options.rereadMs ?? 2_000;
     this.#onError = options.onError ?? (() => undefined);
     this.#redis = connectRedis(options, "producer");
     this.#subscription = connectRedis(options, "followers");
-    this.#subscriber = new NewsSubscriber(this.#subscription);
+    this.#hub = new NewsHub({
+      redis: this.#subscription,
+      keys: this.#keys,
+      producerId: this.#producerId,
+      silenceMs: options.rereadMs ?? 2_000,
+    });
     this.#queue = new Queue(QUEUE_NAME, {
       connection: this.#redis,
       prefix: this.#keys.prefix,
@@ -65,15 +77,25 @@ class RedisRequestProducer implements RequestProducer {
       defaultJobOptions: { removeOnComplete: true, removeOnFail: true },
     });
     this.#queue.on("error", (error) => this.#onError(AppError.from(error, "UNAVAILABLE")));
+    this.#admission = new Admission({
+      redis: this.#redis,
+      queue: this.#queue,
+      keys: this.#keys,
+      clock: this.#clock,
+      producerId: this.#producerId,
+      maxRequests: options.maxRequests ?? 4_096,
+      retentionMs: this.#retentionMs,
+      drain: this.#drain,
+    });
   }
 
   async submit(record: RequestRecord): Promise<number | undefined> {
     checkRecord(record);
+    const mailbox = this.#openMailbox(record.id);
     try {
-      const room = await this.#patiently(this.#admit(record));
-      await this.#patiently(this.#enqueue(record));
-      return room;
+      return await this.#patiently(this.#admission.enter(record));
     } catch (error) {
+      mailbox?.drop();
       const fault = AppError.from(error, "UNAVAILABLE");
       // The caller takes it for refused, so it must not run after all when Redis is back.
       if (fault.code === "UNAVAILABLE") this.#cancelNow(record.id).catch(() => undefined);
@@ -88,47 +110,9 @@ class RedisRequestProducer implements RequestProducer {
       if (AppError.from(error).code !== "ALREADY_EXISTS") throw error;
       const finished = await this.#patiently(this.#redis.hexists(this.#keys.record(record.id), "finish"));
       // BullMQ adds no job twice, and a job whose request is finished does nothing.
-      if (finished === 0) await this.#patiently(this.#enqueue(record));
+      if (finished === 0) await this.#patiently(this.#admission.enqueue(record));
       return undefined;
     }
-  }
-
-  async #admit(record: RequestRecord): Promise<number | undefined> {
-    const { bull, admitting } = this.#keys;
-    const nowMs = this.#clock.nowMs();
-    const jobId = jobIdOf(record.id);
-    const expiresAtMs = Math.max(record.deadlineAtMs, nowMs) + this.#retentionMs;
-    const answer = asArray(
-      await admitScript.run(
-        this.#redis,
-        [this.#keys.record(record.id), admitting, bull("wait"), bull("prioritized"), bull("active")],
-        [
-          record.id,
-          randomBytes(8).toString("hex"),
-          nowMs,
-          this.#maxRequests,
-          expiresAtMs,
-          bull(""),
-          jobId,
-          ...encodeRecord(record),
-        ],
-      ),
-    );
-    if (answer[0] === -1) {
-      throw new AppError("ALREADY_EXISTS", `there is a request ${record.id} already`, { details: { id: record.id } });
-    }
-    if (answer[0] === 0) {
-      throw new AppError("RESOURCE_EXHAUSTED", `the queue is full: ${answer[1]} requests of at most ${this.#maxRequests}`, {
-        details: { retryAfterMs: 1_000 + Math.floor(Math.random() * 1_000), limit: this.#maxRequests },
-      });
-    }
-    return typeof answer[1] === "number" ? this.#maxRequests - answer[1] : undefined;
-  }
-
-  async #enqueue(record: RequestRecord): Promise<void> {
-    const jobId = jobIdOf(record.id);
-    await this.#queue.add("generate", {}, { jobId, priority: record.priority, timestamp: record.createdAtMs });
-    this.#redis.zrem(this.#keys.admitting, jobId).catch(() => undefined);
   }
 
   #patiently<T>(work: Promise<T>): Promise<T> {
@@ -136,14 +120,18 @@ class RedisRequestProducer implements RequestProducer {
   }
 
   follow(id: RequestId, fromIndex: number, signal: AbortSignal): AsyncIterable<LogEvent> {
-    const options = {
-      redis: this.#redis,
-      subscriber: this.#subscriber,
-      keys: this.#keys,
-      clock: this.#clock,
-      rereadMs: this.#rereadMs,
-    };
-    return followLog(options, { id, fromIndex, signal });
+    const onFinish = () => this.#drain.ended(this.#clock.monotonicMs());
+    const options = { redis: this.#redis, hub: this.#hub, producerId: this.#producerId, keys: this.#keys, onFinish };
+    const news = this.#mailboxes.get(id)?.empty();
+    return new LogFollower(options, { id, fromIndex, signal, news });
+  }
+
+  /** Before a request is admitted, so that it has all the request's news. Absent when it could not have, or there are many already. */
+  #openMailbox(id: RequestId): Mailbox | undefined {
+    if (!this.#hub.isLive || this.#mailboxes.has(id) || this.#mailboxes.size >= MAX_MAILBOXES) return undefined;
+    const mailbox = new Mailbox(this.#hub, id, () => this.#mailboxes.delete(id));
+    this.#mailboxes.set(id, mailbox);
+    return mailbox;
   }
 
   async progress(id: RequestId): Promise<RequestProgress | undefined> {
@@ -165,12 +153,9 @@ class RedisRequestProducer implements RequestProducer {
   }
 
   async #cancelNow(id: RequestId): Promise<void> {
-    const { record, log, news, holder } = this.#keys;
-    await cancelScript.run(
-      this.#redis,
-      [record(id), log(id)],
-      ["", this.#clock.nowMs(), this.#retentionMs, news(id), holder(""), id],
-    );
+    const { record, log, holder, prefixes } = this.#keys;
+    const args = ["", this.#clock.nowMs(), this.#retentionMs, prefixes.news, prefixes.feed, id, holder("")];
+    await cancelScript.run(this.#redis, [record(id), log(id)], args);
     // A job that is being served is locked, stays, and is completed by its holder.
     await this.#queue.remove(jobIdOf(id));
   }
@@ -200,6 +185,7 @@ class RedisRequestProducer implements RequestProducer {
   }
 
   async close(): Promise<void> {
+    this.#hub.close();
     await this.#queue.close().catch(() => undefined);
     await Promise.all([disconnectRedis(this.#redis), disconnectRedis(this.#subscription)]);
   }

@@ -58,14 +58,16 @@ function decodeTokenAt(buffer: Buffer, offset: number): { readonly entry: Logged
   return { entry: logprob === undefined ? { token, top } : { token, logprob, top }, end };
 }
 
-/** Entries that were encoded one after the other. @throws AppError DATA_LOSS for anything else. */
-export function decodeTokens(buffer: Buffer): LoggedToken[] {
+/** Entries that were encoded one after the other, in a part of a buffer. @throws AppError DATA_LOSS for anything else. */
+export function decodeTokens(buffer: Buffer, from = 0, to = buffer.length): LoggedToken[] {
   const entries: LoggedToken[] = [];
-  for (let offset = 0; offset < buffer.length; ) {
+  let offset = from;
+  while (offset < to) {
     const { entry, end } = decodeTokenAt(buffer, offset);
     entries.push(entry);
     offset = end;
   }
+  if (offset > to) throw damaged();
   return entries;
 }
 

@@ -147,6 +147,77 @@ describe("one request", () => {
   });
 });
 
+describe("followers", () => {
+  it("follow the requests of another gateway, too, from any index on and while they run", async () => {
+    const [own, other] = [producer(), producer()];
+    const record = request("foreign");
+    await own.submit(record);
+    const claim = await first((await consumer()).claims);
+    await claim.append(0, tokens(0, 3));
+    const followers = [collect(own, record), collect(other, record), collect(other, record, 1)];
+    await until(() => followers.every(({ seen }) => seen.tokens.length >= 2));
+    for (let index = 3; index < 40; index++) await claim.append(index, tokens(index, 1));
+    // Each within much less than the silence after which a log is read.
+    await until(() => followers.every(({ seen }) => seen.tokens.at(-1) === 1039), 1_000);
+    await claim.finish(finish(40));
+    const seen = await Promise.all(followers.map(({ done }) => done));
+    expect(seen.map((each) => each.tokens.length)).toEqual([40, 40, 39]);
+  });
+
+  it("that come late find everything, and those that come twice, too", async () => {
+    const gateway = producer();
+    const record = request("late");
+    await gateway.submit(record);
+    const claim = await first((await consumer()).claims);
+    await claim.append(0, tokens(0, 5));
+    await claim.finish(finish(5));
+    const expected = { tokens: tokens(0, 5).map(({ token }) => token), finish: finish(5) };
+    expect(await collect(gateway, record).done).toEqual(expected);
+    expect(await collect(gateway, record).done).toEqual(expected);
+  });
+
+  it("of many requests whose tokens are appended together each see their own", async () => {
+    const gateway = producer();
+    const records = Array.from({ length: 150 }, (_, index) => request(`many-${index}`));
+    for (const record of records) await gateway.submit(record);
+    const { claims } = await consumer({ capacity: 200 });
+    await until(() => claims.length === records.length);
+    const followers = records.map((record) => collect(gateway, record));
+    const number = (claim: Claim) => Number(claim.record.id.slice("many-".length));
+    for (let step = 0; step < 5; step++) {
+      // Lengths differ, and some have nothing in a step.
+      const appends = claims.map((claim) => {
+        const count = number(claim) % 3;
+        return claim.append(step * count, tokens(1_000 * number(claim) + step * count, count));
+      });
+      expect(new Set(await Promise.all(appends))).toEqual(new Set(["appended"]));
+    }
+    await Promise.all(claims.map((claim) => claim.finish(finish(5 * (number(claim) % 3)))));
+    const seen = await Promise.all(followers.map(({ done }) => done));
+    for (const [index, each] of seen.entries()) {
+      expect(each.tokens).toEqual(tokens(1_000 * index, 5 * (index % 3)).map(({ token }) => token));
+    }
+  });
+
+  it("see what comes before the end and nothing that comes after it, when an append is refused among others that are not", async () => {
+    const gateway = producer();
+    const records = ["kept", "lost", "ended"].map((id) => request(id));
+    for (const record of records) await gateway.submit(record);
+    const { claims } = await consumer();
+    await until(() => claims.length === 3);
+    const byId = (id: string) => claims.find((claim) => claim.record.id === id);
+    const redis = rawClient(server.url);
+    await redis.hincrby(`{${prefix}}:record:lost`, "fence", 1);
+    await redis.hset(`{${prefix}}:record:ended`, "finish", JSON.stringify(finish(0)));
+    await redis.quit();
+    const outcomes = await Promise.all(["lost", "kept", "ended"].map((id) => byId(id)?.append(0, tokens(0, 2))));
+    expect(outcomes).toEqual(["fenced", "appended", "closed"]);
+    await byId("kept")?.finish(finish(2));
+    expect((await collect(gateway, request("kept")).done).tokens).toEqual([1000, 1001]);
+    expect((await collect(gateway, request("ended")).done).tokens).toEqual([]);
+  });
+});
+
 describe("admission", () => {
   it("admits exactly as many as the bound, however many ask at once and through however many gateways", async () => {
     const gateways = [producer({ maxRequests: 10 }), producer({ maxRequests: 10 })];
@@ -162,6 +233,27 @@ describe("admission", () => {
       details: { retryAfterMs: expect.any(Number) },
     });
     expect((await gateways[0]?.depth())?.waiting).toBe(10);
+  });
+
+  it("serves a request that a Redis without our scripts admits only after its job was queued", async () => {
+    const gateway = producer();
+    const { claims } = await consumer();
+    const redis = rawClient(server.url);
+    for (let index = 0; index < 10; index++) {
+      await gateway.submit(request(`r-${index}`));
+      await redis.script("FLUSH");
+    }
+    await redis.quit();
+    await until(() => claims.length === 10);
+  });
+
+  it("refuses what finds no room though there was much of it before, and leaves no job of it", async () => {
+    const gateway = producer({ maxRequests: 100 });
+    const other = producer({ maxRequests: 100 });
+    await gateway.submit(request("first"));
+    for (let index = 0; index < 99; index++) await other.submit(request(`other-${index}`));
+    await expect(gateway.submit(request("late"))).rejects.toMatchObject({ code: "RESOURCE_EXHAUSTED" });
+    expect(await gateway.depth()).toEqual({ waiting: 100, active: 0 });
   });
 
   it("has room again when a request ends or is cancelled, and counts those being served", async () => {

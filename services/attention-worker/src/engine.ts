@@ -78,6 +78,7 @@ export class Engine {
         this.#report();
         this.#wake.wake();
       },
+      onProgress: () => this.#wake.wake(),
     });
   }
 
@@ -185,14 +186,13 @@ export class Engine {
 
   #take(request: ActiveRequest, { rows, samples }: Extract<RowsOutcome, { kind: "computed" }>): void {
     request.failures = 0;
-    const good = samples.filter((sample): sample is Sample => !(sample instanceof Error));
-    if (good.length < samples.length) {
+    if (!areDrawn(samples)) {
       const unmet = samples.find((sample): sample is AppError => sample instanceof Error && isConstraintFault(sample));
       const error = unmet ?? new AppError("INTERNAL", "the model's logits were not finite");
       this.#requests.finish(request, "error", { error, trusted: unmet !== undefined });
       return;
     }
-    const drawn = request.receive(rows, good);
+    const drawn = request.receive(rows, samples);
     this.#scheduler.advance(rows, drawn?.token);
     if (drawn === undefined) return;
     const { sequence } = request;
@@ -250,4 +250,8 @@ export class Engine {
     this.#options.logger.error({ err: error }, "engine stopped");
     this.#options.onBroken(error);
   }
+}
+
+function areDrawn(samples: readonly (Sample | Error)[]): samples is readonly Sample[] {
+  return samples.every((sample) => !(sample instanceof Error));
 }

@@ -1,3 +1,4 @@
+export { type EngineBench, type EngineBenchOptions, type EngineStep, openEngineBench } from "./bench/engine-bench.js";
 export { type ForwardBench, type ForwardBenchOptions, type MeasuredStep, openForwardBench } from "./bench/forward-bench.js";
 export { benchHop, type HopBenchOptions, type HopMeasurement, hopBenchModel, type RoundTrips } from "./bench/hop-bench.js";
 export type { StepParts } from "./bench/step-probe.js";

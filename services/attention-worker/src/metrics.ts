@@ -21,7 +21,6 @@ const STEP_TOKENS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 81
 const HOP_SECONDS = [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10];
 const COMPILE_SECONDS = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2];
 const MASK_SECONDS = [0.00002, 0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.2];
-const PARTS = ["gate", "encode", "network", "queue", "compute", "combine"] as const;
 
 /** All metrics of an attention worker: vLLM's names where it has them, `moiety_*` for what it has no name for. */
 export function createAttentionMetrics(options: AttentionMetricsOptions): AttentionMetrics {
@@ -98,7 +97,7 @@ function engineMetrics({ registry, modelName, engine }: AttentionMetricsOptions)
 /** Sums per part are kept as plain numbers and read at the scrape: a step reports one hop per layer and micro-batch. */
 function layerMetrics(registry: Registry): EngineObserver["onLayer"] {
   const registers = [registry];
-  const totals = new Map<string, number>(PARTS.map((part) => [part, 0]));
+  const totals = { gate: 0, encode: 0, network: 0, queue: 0, compute: 0, combine: 0 };
   let fanOuts = 0;
   new Counter({
     name: "moiety_hop_part_seconds_total",
@@ -107,7 +106,7 @@ function layerMetrics(registry: Registry): EngineObserver["onLayer"] {
     registers,
     collect() {
       this.reset();
-      for (const [part, us] of totals) this.inc({ part }, us / 1e6);
+      for (const [part, us] of Object.entries(totals)) this.inc({ part }, us / 1e6);
     },
   });
   new Counter({
@@ -126,10 +125,12 @@ function layerMetrics(registry: Registry): EngineObserver["onLayer"] {
     registers,
   });
   return ({ gateUs, encodeUs, networkUs, queueUs, computeUs, combineUs, fanOut }) => {
-    [gateUs, encodeUs, networkUs, queueUs, computeUs, combineUs].forEach((us, index) => {
-      const part = PARTS[index] ?? "gate";
-      totals.set(part, (totals.get(part) ?? 0) + us);
-    });
+    totals.gate += gateUs;
+    totals.encode += encodeUs;
+    totals.network += networkUs;
+    totals.queue += queueUs;
+    totals.compute += computeUs;
+    totals.combine += combineUs;
     fanOuts += fanOut;
     duration.observe((encodeUs + networkUs + queueUs + computeUs) / 1e6);
   };

@@ -5,7 +5,7 @@ import { Cluster } from "../cluster/cluster.js";
 import type { ClusterOptions } from "../cluster/cluster-options.js";
 import { freePorts } from "../cluster/ports.js";
 import { findRedisServer } from "../cluster/redis-server.js";
-import { endLeftovers } from "../cluster/run-file.js";
+import { endLeftovers, readRun } from "../cluster/run-file.js";
 import { type ClusterPlan, type ProcessPlan, planCluster, portsNeeded } from "../cluster/run-plan.js";
 
 export interface BenchClusterOptions {
@@ -21,6 +21,8 @@ export interface BenchCluster {
   readonly plan: ClusterPlan;
   /** Resolves when every process is ready. */
   start(): Promise<void>;
+  /** Of the running processes of a kind. */
+  pids(kind: ProcessPlan["kind"]): readonly number[];
   stop(): Promise<void>;
 }
 
@@ -42,7 +44,8 @@ export async function planBenchCluster({ cluster, kinds, dataDir, tell }: BenchC
   const running = new Cluster({
     plan,
     url: `http://127.0.0.1:${port}`,
-    moiety: [process.execPath, fileURLToPath(new URL("../../bin/moiety.js", import.meta.url))],
+    // With this process's own options, such as --cpu-prof.
+    moiety: [process.execPath, ...process.execArgv, fileURLToPath(new URL("../../bin/moiety.js", import.meta.url))],
     ...(plan.redis === undefined ? {} : { redisServer: findRedisServer(process.env) }),
     dataDir: folder,
     environment: { ...withoutSettings(process.env), MOIETY_LOG_LEVEL: "warn" },
@@ -60,6 +63,7 @@ export async function planBenchCluster({ cluster, kinds, dataDir, tell }: BenchC
       process.once("SIGTERM", interrupted);
       await running.start();
     },
+    pids: (kind) => (readRun(folder)?.processes ?? []).filter((each) => each.kind === kind).map(({ pid }) => pid),
     stop: async () => {
       await running.stop();
       process.off("exit", end);

@@ -13,6 +13,8 @@ export interface BenchmarkOptions {
   readonly checkpoint?: string;
   /** Concurrent streams of `gateway`. Default: the benchmark's own. */
   readonly streams?: number;
+  /** Whether `gateway` gives the gateway a core of its own. */
+  readonly pin?: boolean;
   /** Small sizes and short times: whether it works, not how fast it is. */
   readonly quick: boolean;
   /** Absolute; holds made checkpoints, and logs of the processes that are started. */

@@ -31,6 +31,16 @@ export const BENCHMARKS: readonly Benchmark[] = [
     run: async (options) => (await import("./prompt/prompt-benchmark.js")).benchmarkPrompt(options),
   },
   {
+    name: "step",
+    summary: "JavaScript of an engine's step with 64 sequences, beside the same without the token log",
+    run: async (options) => (await import("./step/step-benchmark.js")).benchmarkStep(options),
+  },
+  {
+    name: "queue",
+    summary: "short requests through the queue, beside BullMQ alone and a PING",
+    run: async (options) => (await import("./queue/queue-benchmark.js")).benchmarkQueue(options),
+  },
+  {
     name: "gateway",
     summary: "streams relayed from a token source to HTTP clients, beside following the token log directly",
     run: async (options) => (await import("./gateway/gateway-benchmark.js")).benchmarkGateway(options),

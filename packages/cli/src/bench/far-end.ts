@@ -18,6 +18,10 @@ export class FarEnd {
     });
   }
 
+  get pid(): number | undefined {
+    return this.#child.pid;
+  }
+
   /** What it says next. @throws AppError UNAVAILABLE when it ends instead. */
   async next(): Promise<unknown> {
     const listening = new AbortController();

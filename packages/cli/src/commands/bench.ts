@@ -18,6 +18,7 @@ export interface BenchFlags {
   readonly activation: BenchmarkOptions["activations"];
   readonly checkpoint?: string;
   readonly streams?: number;
+  readonly pin: boolean;
   readonly quick: boolean;
   readonly dataDir: string;
 }
@@ -29,7 +30,7 @@ Examples:
   $ moiety bench hop                              one of them
   $ moiety bench kernels model --threads 1,4      some, with other numbers of threads
   $ moiety bench model --checkpoint ./gpt-oss-20b --activation bf16,f32
-  $ moiety bench gateway --streams 1000
+  $ moiety bench gateway --streams 2000 --pin
   $ moiety bench --json results.json              tables, and the same figures as JSON in a file
   $ moiety bench hop --json                       JSON alone
 
@@ -56,7 +57,8 @@ export function benchCommand(run: (names: readonly string[], flags: BenchFlags) 
       "--checkpoint <folder>",
       "model, prompt: what to measure (default: four layers of 20b's shape, made on first use; the default model)",
     )
-    .option("--streams <count>", "gateway: concurrent streams (default: 200)", integerBetween(1, 1_000))
+    .option("--streams <count>", "gateway: concurrent streams (default: 1000)", integerBetween(1, 4_000))
+    .option("--pin", "gateway: the gateway on one core, everything else on the others (needs taskset)", false)
     .addOption(
       new Option("--data-dir <folder>", "made checkpoints, logs and Redis's data").env("MOIETY_DATA_DIR").default(".moiety"),
     )
@@ -93,6 +95,7 @@ async function bench(names: readonly string[], flags: BenchFlags): Promise<void>
   const options: BenchmarkOptions = {
     activations: flags.activation,
     quick: flags.quick,
+    pin: flags.pin,
     dataDir: resolve(flags.dataDir),
     tell: (line) => console.error(line),
     ...(flags.threads === undefined ? {} : { threads: flags.threads }),

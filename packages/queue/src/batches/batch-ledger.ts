@@ -4,7 +4,7 @@ import type { Redis } from "ioredis";
 import type { FileId } from "../files/file-index.js";
 import type { LedgerKeys } from "../ledger-keys.js";
 import { type Page, type PageQuery, pageOfIds } from "../page.js";
-import { asArray, asText } from "../scripts.js";
+import { asArray, asText } from "../redis-script.js";
 import * as scripts from "./batch-scripts.js";
 
 export type BatchId = Branded<"BatchId">;

@@ -1,4 +1,4 @@
-import { RedisScript } from "../scripts.js";
+import { RedisScript } from "../redis-script.js";
 
 /**
  * Notes a new batch and counts it as a use of its input. Repeated with the same id it is still a success.

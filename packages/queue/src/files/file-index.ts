@@ -3,7 +3,7 @@ import { AppError, type Branded, parseTenantId, type TenantId } from "@moiety/co
 import type { Redis } from "ioredis";
 import type { LedgerKeys } from "../ledger-keys.js";
 import { type Page, type PageQuery, pageOfIds } from "../page.js";
-import { asArray } from "../scripts.js";
+import { asArray } from "../redis-script.js";
 import { commitScript, forgetScript, hideScript, reserveScript } from "./file-scripts.js";
 
 export type FileId = Branded<"FileId">;

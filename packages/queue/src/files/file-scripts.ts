@@ -1,4 +1,4 @@
-import { RedisScript } from "../scripts.js";
+import { RedisScript } from "../redis-script.js";
 
 /**
  * Notes a file that is about to be stored; if it never is, it goes when it falls due. Idempotent: a file that exists stays as it is.

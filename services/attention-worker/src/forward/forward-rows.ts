@@ -33,7 +33,9 @@ export function toBatchSpec(planned: readonly PlannedRows[]): BatchSpec {
   let rowStart = 0;
   for (const { sequence, start, count } of planned) {
     const { full, sliding, slidingFirstBlock } = sequence.pages;
-    tokens.set(sequence.tokens.view(start, start + count), rowStart);
+    // One row is what nearly every sequence has in a step.
+    if (count === 1) tokens[rowStart] = sequence.tokens.at(start) ?? 0;
+    else tokens.set(sequence.tokens.view(start, start + count), rowStart);
     sequences.push({
       rowStart,
       rowCount: count,
@@ -49,13 +51,15 @@ export function toBatchSpec(planned: readonly PlannedRows[]): BatchSpec {
 
 /** The draws of a batch, by row of the batch, in the order of the sequences and of their draws. */
 export function placeDraws(group: readonly ForwardRows[]): PlacedDraw[] {
+  const placed: PlacedDraw[] = [];
   let rowStart = 0;
-  return group.flatMap(({ rows, draws }) => {
-    const first = rowStart;
+  for (const { rows, draws } of group) {
+    for (const draw of draws) {
+      // With the draw's own fields, which the kernels do not look at: leaving them out costs more than all the rest of this.
+      const row = { ...draw, row: rowStart + draw.offset };
+      placed.push(draw.mask === undefined ? { row } : { row, mask: draw.mask });
+    }
     rowStart += rows.count;
-    return draws.map(({ offset, mask, ...draw }) => {
-      const row = { ...draw, row: first + offset };
-      return mask === undefined ? { row } : { row, mask };
-    });
-  });
+  }
+  return placed;
 }

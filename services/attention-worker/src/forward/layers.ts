@@ -1,4 +1,3 @@
-import { invariant } from "@moiety/core";
 import type { AttentionEngine, Batch, BatchSpec } from "@moiety/kernels";
 import type { ExpertPool, HopTimings } from "../experts/expert-pool.js";
 
@@ -46,15 +45,17 @@ export async function runLayers<T>(model: ForwardModel, spec: BatchSpec, options
       options.observer?.attended(batch, layer);
       const call = { layer, rows: batch.rows, normed: batch.normed, expertIds: batch.expertIds };
       const { parts, timings, fanOut } = await model.experts.run(call, options.signal);
-      gatingSinceMs = performance.now();
-      const combined = timed(model.attention.combine(batch, parts));
+      const combiningSinceMs = performance.now();
+      gatingSinceMs = combiningSinceMs;
+      const combined = model.attention.combine(batch, parts).then(() => {
+        options.onLayer?.({ ...timings, gateUs, combineUs: sinceUs(combiningSinceMs), fanOut });
+      });
       if (options.observer !== undefined) {
         await combined;
         options.observer.combined(batch, layer);
       }
-      const report = combined.then((combineUs) => options.onLayer?.({ ...timings, gateUs, combineUs, fanOut }));
-      if (layer + 1 === model.layers) return await behind(report, options.last(batch));
-      gated = behind(report, model.attention.attend(batch, layer + 1));
+      if (layer + 1 === model.layers) return await behind(combined, options.last(batch));
+      gated = behind(combined, model.attention.attend(batch, layer + 1));
     }
   } finally {
     batch.release();
@@ -63,16 +64,15 @@ export async function runLayers<T>(model: ForwardModel, spec: BatchSpec, options
 
 /** Waits for both, whichever fails, because no operation may be pending when the batch is released. */
 async function behind<T>(first: Promise<unknown>, second: Promise<T>): Promise<T> {
-  const results = await Promise.allSettled([first, second] as const);
-  for (const result of results) if (result.status === "rejected") throw result.reason;
-  invariant(results[1].status === "fulfilled", "what did not fail is there");
-  return results[1].value;
-}
-
-async function timed(operation: Promise<void>): Promise<number> {
-  const startedMs = performance.now();
-  await operation;
-  return sinceUs(startedMs);
+  // Its failure is waited for below.
+  second.catch(() => undefined);
+  try {
+    await first;
+  } catch (error) {
+    await second.catch(() => undefined);
+    throw error;
+  }
+  return await second;
 }
 
 function sinceUs(startedMs: number): number {

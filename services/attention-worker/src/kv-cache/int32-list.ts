@@ -14,6 +14,11 @@ export class Int32List {
     return this.#end - this.#start;
   }
 
+  /** The value at `index`; undefined beyond the end. */
+  at(index: number): number | undefined {
+    return index >= 0 && index < this.length ? this.#values[this.#start + index] : undefined;
+  }
+
   push(value: number): void {
     if (this.#end === this.#values.length) this.#grow();
     this.#values[this.#end] = value;

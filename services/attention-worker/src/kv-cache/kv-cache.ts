@@ -153,7 +153,7 @@ function allocated(pool: PagePool): number {
 }
 
 function at(list: Int32List, index: number): number {
-  const page = list.view()[index];
+  const page = list.at(index);
   invariant(page !== undefined, `block ${index} has a page`);
   return page;
 }

@@ -28,6 +28,8 @@ export class ActiveRequest {
   readonly #constraint: Constraint | undefined;
   readonly #clock: Clock;
   readonly #over = new AbortController();
+  /** As its signal says, at less cost. */
+  #isOver = false;
   readonly #promptLogprobs: LoggedToken[] = [];
   #promptScored = false;
   #startedAtMs: number | undefined;
@@ -78,14 +80,14 @@ export class ActiveRequest {
   }
 
   get isOver(): boolean {
-    return this.#over.signal.aborted;
+    return this.#isOver;
   }
 
   /** Whether its tokens call for its end: also right after a claim whose last holder died before it wrote the end. */
   get ending(): FinishReason | undefined {
     const { sequence, claim } = this;
     const { stopTokenIds, minTokens } = claim.record.params;
-    const last = sequence.tokens.view().at(-1);
+    const last = sequence.tokens.at(sequence.tokens.length - 1);
     const { outputLength } = sequence;
     if (outputLength > minTokens && last !== undefined && stopTokenIds.includes(last)) return "stop";
     const full = sequence.tokens.length >= sequence.maxTokens;
@@ -106,10 +108,11 @@ export class ActiveRequest {
    */
   receive(rows: PlannedRows, samples: readonly Sample[]): Sample | undefined {
     const next = rows.draws ? samples.at(-1) : undefined;
-    const scored = rows.draws ? samples.slice(0, -1) : samples;
-    scored.forEach((sample, offset) => {
-      this.#promptLogprobs[rows.start + offset + 1] = toLoggedToken(sample);
-    });
+    const scored = samples.length - (rows.draws ? 1 : 0);
+    for (let offset = 0; offset < scored; offset++) {
+      const sample = samples[offset];
+      if (sample !== undefined) this.#promptLogprobs[rows.start + offset + 1] = toLoggedToken(sample);
+    }
     if (next !== undefined) {
       this.#drewFirstAtMs ??= this.#clock.nowMs();
       this.#constraint?.take(next.token);
@@ -127,6 +130,7 @@ export class ActiveRequest {
 
   /** Nothing more of it is computed. */
   stop(): void {
+    this.#isOver = true;
     this.#over.abort();
   }
 

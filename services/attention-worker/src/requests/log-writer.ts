@@ -13,6 +13,16 @@ export class LogWriter {
   readonly #claim: Claim;
   readonly #events: LogWriterEvents;
   #unacknowledged = 0;
+  // Once for each request, not for each of its tokens.
+  readonly #onOutcome = (outcome: AppendOutcome) => {
+    this.#unacknowledged -= 1;
+    if (outcome === "appended") this.#events.onProgress();
+    else this.#events.onLost(outcome);
+  };
+  readonly #onFault = (thrown: unknown) => {
+    this.#unacknowledged -= 1;
+    this.#events.onLost(AppError.from(thrown));
+  };
 
   constructor(claim: Claim, events: LogWriterEvents) {
     this.#claim = claim;
@@ -39,16 +49,6 @@ export class LogWriter {
 
   #watch(write: Promise<AppendOutcome>): void {
     this.#unacknowledged += 1;
-    write.then(
-      (outcome) => {
-        this.#unacknowledged -= 1;
-        if (outcome === "appended") this.#events.onProgress();
-        else this.#events.onLost(outcome);
-      },
-      (thrown: unknown) => {
-        this.#unacknowledged -= 1;
-        this.#events.onLost(AppError.from(thrown));
-      },
-    );
+    write.then(this.#onOutcome, this.#onFault);
   }
 }

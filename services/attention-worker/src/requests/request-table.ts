@@ -16,8 +16,10 @@ export interface RequestTableOptions {
   /** Absent: requests with a grammar are refused. */
   readonly decoding?: Decoding;
   onFinish(finish: Finish): void;
-  /** A request came, went, or may go on. */
+  /** A request came or went. */
   onChange(): void;
+  /** Redis has taken what a request wrote: if it was held back, it may go on. Called for every token. */
+  onProgress(): void;
 }
 
 /** The claims that the engine holds: how they come in, and the ways in which they end. */
@@ -98,7 +100,7 @@ export class RequestTable {
   }
 
   #admit(claim: Claim): void {
-    const { scheduler, vocabSize, contextTokens, pageTokens, clock, logger, decoding, onChange } = this.#options;
+    const { scheduler, vocabSize, contextTokens, pageTokens, clock, logger, decoding, onProgress } = this.#options;
     const onLost = (why: "fenced" | "closed" | AppError) => this.#lose(request, why);
     const request: ActiveRequest = new ActiveRequest({
       claim,
@@ -107,7 +109,7 @@ export class RequestTable {
       pageTokens,
       clock,
       ...(decoding === undefined ? {} : { decoding }),
-      onProgress: onChange,
+      onProgress,
       onLost,
     });
     const { ending } = request;

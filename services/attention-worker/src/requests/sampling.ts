@@ -95,9 +95,10 @@ export class Sampling {
 }
 
 export function toLoggedToken(sample: Sample): LoggedToken {
+  if (sample.logprob === undefined) return { token: sample.token };
   return {
     token: sample.token,
-    ...(sample.logprob === undefined ? {} : { logprob: sample.logprob }),
+    logprob: sample.logprob,
     ...(sample.top === undefined ? {} : { top: sample.top }),
   };
 }

@@ -133,6 +133,10 @@ export class ChoiceAssembler {
       this.#deliver(this.#matcher.flush() + part.text, delta, false);
       return;
     }
+    if (this.#options.stops.length === 0) {
+      this.#deliver(part.text, delta, false);
+      return;
+    }
     const { text, match } = this.#matcher.push(part.text);
     this.#deliver(text, delta, false);
     if (match === undefined) return;

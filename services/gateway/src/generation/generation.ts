@@ -4,7 +4,7 @@ import type { Logger } from "@moiety/runtime";
 import type { GatewayMetrics, GenerationTimer } from "../metrics.js";
 import { type ChoiceEvent, type ChoicePlan, type FunctionCall, followChoice, type WholeChoice } from "./choice.js";
 import type { CallDelta, ContentToken } from "./choice-assembler.js";
-import { followRequest } from "./follow-request.js";
+import { RequestFollower } from "./follow-request.js";
 import { mergeAsync } from "./merge.js";
 
 export interface GenerationOptions {
@@ -26,6 +26,9 @@ export interface GenerationOptions {
 /** After the deadline the worker has so long to say so itself. */
 const DEADLINE_GRACE_MS = 2_000;
 
+/** A reason that costs nothing: an error of its own would be made, stack and all, for each generation. */
+const ENDED = "ended";
+
 /** All choices of one HTTP request. Whatever ends it early cancels what is still running. */
 export class Generation {
   readonly #options: GenerationOptions;
@@ -40,7 +43,7 @@ export class Generation {
     const { producer, clock } = options;
     const { signal } = this.#stop;
     this.#follow = ({ record }) =>
-      isWhole ? followRequest(record, { producer, clock, signal }) : producer.follow(record.id, 0, signal);
+      isWhole ? new RequestFollower(record, { producer, clock, signal }) : producer.follow(record.id, 0, signal);
     const promptTokens = options.plans.map(({ record }) => record.promptTokens.length);
     this.#timer = options.metrics.startGeneration(promptTokens, options.timed ?? true);
   }
@@ -84,13 +87,13 @@ export class Generation {
     let late = false;
     const end = () => {
       if (!detached || late) this.cancel();
-      this.#stop.abort();
+      this.#stop.abort(ENDED);
     };
     signal.addEventListener("abort", end, { once: true });
     if (signal.aborted) end();
     const onLeave = () => {
       this.#running.clear();
-      this.#stop.abort();
+      this.#stop.abort(ENDED);
     };
     leave?.addEventListener("abort", onLeave, { once: true });
     if (leave?.aborted) onLeave();
@@ -99,14 +102,16 @@ export class Generation {
     clock.sleep(Math.min(latestMs - clock.nowMs(), 2 ** 31 - 1), deadline.signal).then(
       () => {
         late = true;
-        this.#stop.abort();
+        this.#stop.abort(ENDED);
       },
       () => undefined,
     );
     const cancel = (id: RequestId) => this.#cancel(id);
     try {
       const follow = (plan: ChoicePlan) => followChoice(plan, { log: this.#follow(plan), cancel });
-      for await (const event of mergeAsync(plans.map(follow))) {
+      const choices = plans.map(follow);
+      const [only] = choices;
+      for await (const event of only !== undefined && choices.length === 1 ? only : mergeAsync(choices)) {
         this.#observe(event);
         yield event;
       }
@@ -117,7 +122,7 @@ export class Generation {
       if (!leave?.aborted) this.#timer.fail(AppError.from(error));
       throw error;
     } finally {
-      deadline.abort();
+      deadline.abort(ENDED);
       signal.removeEventListener("abort", end);
       leave?.removeEventListener("abort", onLeave);
       end();

@@ -66,7 +66,7 @@ export class HarmonyReader implements OutputReader {
   #undecided: LoggedToken[] = [];
 
   constructor(tokenizer: Tokenizer) {
-    const nameById = new Map([...tokenizer.specialTokens].map(([name, id]) => [id, name]));
+    const nameById = namesOf(tokenizer);
     this.#reader = new TokenReader({
       specialTokenName: (token) => nameById.get(token),
       tokenBytes: (token) => tokenizer.tokenBytes(token),
@@ -104,6 +104,15 @@ export class HarmonyReader implements OutputReader {
     if (!first) return tokens.length === 0 ? [] : [{ kind: "hidden", text: "", tokens }];
     return [{ ...first, tokens }, ...parts.slice(1)];
   }
+}
+
+/** Of each tokenizer, names of special tokens by their ids: there are over a thousand. */
+const NAMES = new WeakMap<Tokenizer, ReadonlyMap<number, string>>();
+
+function namesOf(tokenizer: Tokenizer): ReadonlyMap<number, string> {
+  const names = NAMES.get(tokenizer) ?? new Map([...tokenizer.specialTokens].map(([name, id]) => [id, name]));
+  NAMES.set(tokenizer, names);
+  return names;
 }
 
 const KINDS = {

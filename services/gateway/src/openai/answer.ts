@@ -12,12 +12,15 @@ import { type Usage, usageOf } from "./usage.js";
 /** Milliseconds until the answer began, or, of one that is not a stream, was all there. */
 export const PROCESSING_HEADER = "openai-processing-ms";
 
+/** What a stream's event holds: an object, or its JSON. */
+export type Chunk = object | string;
+
 /** How one endpoint spells its answers. */
 export interface AnswerShape {
   readonly whole: (choices: readonly WholeChoice[], usage: Usage) => object | Promise<object>;
   /** Chunks before any token. */
   readonly opening: () => readonly object[];
-  readonly chunks: (event: ChoiceEvent) => Iterable<object> | AsyncIterable<object>;
+  readonly chunks: (event: ChoiceEvent) => readonly Chunk[] | Promise<readonly Chunk[]>;
   readonly usage: (usage: Usage) => object;
 }
 
@@ -77,19 +80,26 @@ async function stream(options: AnswerOptions, generation: Generation): Promise<v
   });
   const ends: ChoiceEnd[] = [];
   let unread = false;
-  const send = async (data: unknown) => {
+  // Promises only where there is something to wait for: this runs once for every token.
+  const fail = (error: unknown) => {
+    unread = true;
+    throw error;
+  };
+  const send = (data: unknown) => {
     try {
-      await sse.send(data);
+      return sse.send(data)?.catch(fail);
     } catch (error) {
-      unread = true;
-      throw error;
+      return fail(error);
     }
   };
   try {
     for (const chunk of shape.opening()) await send(chunk);
     for await (const event of generation.events()) {
-      for await (const chunk of shape.chunks(event)) await send(chunk);
       if (event.kind === "end") ends.push(event.end);
+      if (ends.length === plans.length) sse.hold();
+      const chunks = shape.chunks(event);
+      const full = sendAll(chunks instanceof Promise ? await chunks : chunks, send);
+      if (full) await full;
     }
     if (options.includeUsage) await send(shape.usage(usageOf(plans, ends, options.promptOf)));
     await send("[DONE]");
@@ -104,6 +114,16 @@ async function stream(options: AnswerOptions, generation: Generation): Promise<v
     }
     await endWithError(context, sse, { reply, error });
   }
+}
+
+/** One after the other. Returns what to wait for, if anything. */
+function sendAll(chunks: readonly Chunk[], send: (chunk: Chunk) => Promise<void> | undefined): Promise<void> | undefined {
+  const [only] = chunks;
+  if (only === undefined) return undefined;
+  if (chunks.length === 1) return send(only);
+  return (async () => {
+    for (const chunk of chunks) await send(chunk);
+  })();
 }
 
 /** The status is long sent: the error is the last event of the stream. */

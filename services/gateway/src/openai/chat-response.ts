@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import type { ChoiceEnd, ChoiceEvent, WholeChoice } from "../generation/choice.js";
 import type { CallDelta, ChoiceDelta, ContentToken } from "../generation/choice-assembler.js";
+import type { Chunk } from "./answer.js";
 import { type ChatLogprobs, chatLogprobs, type TokenNames } from "./logprobs.js";
 import type { Signature } from "./models.js";
 import type { Usage } from "./usage.js";
@@ -78,6 +79,7 @@ export function chatResponse(shape: ChatShape, choices: readonly WholeChoice[], 
 export class ChatChunks {
   readonly #shape: ChatShape;
   readonly #includeUsage: boolean;
+  #head: string | undefined;
 
   constructor(shape: ChatShape, includeUsage: boolean) {
     this.#shape = shape;
@@ -89,18 +91,35 @@ export class ChatChunks {
     return this.#chunk(index, { role: "assistant", content: "" });
   }
 
-  *chunks(event: ChoiceEvent): Generator<object> {
+  chunks(event: ChoiceEvent): Chunk[] {
     const { index, delta } = event;
-    if (event.kind === "delta") {
-      if (this.#says(delta)) yield this.#chunk(index, this.#delta(index, delta), { delta });
-      return;
+    const chunks: Chunk[] = [];
+    if (this.#says(delta)) {
+      const isPlain = delta.calls.length === 0 && this.#shape.topLogprobs === undefined;
+      chunks.push(isPlain ? this.#plain(index, delta) : this.#chunk(index, this.#delta(index, delta), { delta }));
     }
-    if (this.#says(delta)) yield this.#chunk(index, this.#delta(index, delta), { delta });
-    yield this.#chunk(index, {}, { finish_reason: finishReasonOf(event.end), stop_reason: event.end.stopReason ?? null });
+    if (event.kind === "delta") return chunks;
+    const { stopReason } = event.end;
+    chunks.push(this.#chunk(index, {}, { finish_reason: finishReasonOf(event.end), stop_reason: stopReason ?? null }));
+    return chunks;
   }
 
   usage(usage: Usage): object {
     return { ...envelope(this.#shape, "chat.completion.chunk"), choices: [], usage };
+  }
+
+  /** What {@link #chunk} makes of text alone, as JSON: nearly every token's chunk is of that kind. */
+  #plain(index: number, delta: ChoiceDelta): string {
+    this.#head ??= JSON.stringify(envelope(this.#shape, "chat.completion.chunk")).slice(0, -1);
+    const content = delta.content === "" ? "" : `"content":${JSON.stringify(delta.content)}`;
+    let fields = content;
+    if (this.#shape.includeReasoning && delta.reasoning !== "") {
+      const reasoning = JSON.stringify(delta.reasoning);
+      fields += `${content === "" ? "" : ","}"reasoning":${reasoning},"reasoning_content":${reasoning}`;
+    }
+    const ids = this.#shape.returnTokenIds ? `,"token_ids":[${delta.tokenIds.join(",")}]` : "";
+    const usage = this.#includeUsage ? ',"usage":null' : "";
+    return `${this.#head},"choices":[{"index":${index},"delta":{${fields}},"logprobs":null,"finish_reason":null${ids}}]${usage}}`;
   }
 
   #says(delta: ChoiceDelta): boolean {

@@ -1,6 +1,7 @@
 import type { LoggedToken } from "@moiety/queue";
 import type { ChoiceEnd, ChoiceEvent, WholeChoice } from "../generation/choice.js";
-import type { ContentToken } from "../generation/choice-assembler.js";
+import type { ChoiceDelta, ContentToken } from "../generation/choice-assembler.js";
+import type { Chunk } from "./answer.js";
 import { type CompletionLogprobs, completionLogprobs, type TokenNames } from "./logprobs.js";
 import type { Signature } from "./models.js";
 import type { Usage } from "./usage.js";
@@ -82,31 +83,49 @@ export class CompletionChunks {
   readonly #shape: CompletionShape;
   readonly #includeUsage: boolean;
   readonly #base = new Map<number, number>();
+  #head: string | undefined;
 
   constructor(shape: CompletionShape, includeUsage: boolean) {
     this.#shape = shape;
     this.#includeUsage = includeUsage;
   }
 
-  async *chunks(event: ChoiceEvent): AsyncGenerator<object> {
+  chunks(event: ChoiceEvent): readonly Chunk[] | Promise<readonly Chunk[]> {
+    const base = this.#base.get(event.index);
+    if (base === undefined) return this.#begin(event);
+    const { topLogprobs, returnTokenIds } = this.#shape;
+    if (event.kind === "end" || topLogprobs !== undefined) return [this.#chunk(event, { ...NO_ECHO, base, first: false })];
+    const { content, tokens, tokenIds } = event.delta;
+    const isEmpty = content === "" && tokens.length === 0 && (tokenIds.length === 0 || !returnTokenIds);
+    return isEmpty ? [] : [this.#plain(event.index, event.delta)];
+  }
+
+  /** The prompt may come with the first chunk. */
+  async #begin(event: ChoiceEvent): Promise<readonly Chunk[]> {
     const { index, delta } = event;
-    const first = !this.#base.has(index);
-    const echo = first ? ((await this.#shape.echo(index)) ?? NO_ECHO) : NO_ECHO;
-    if (first) this.#base.set(index, echo.text.length);
-    const text = echo.text + delta.content;
-    if (
-      event.kind === "delta" &&
-      text === "" &&
-      delta.tokens.length === 0 &&
-      (delta.tokenIds.length === 0 || !this.#shape.returnTokenIds)
-    ) {
-      if (first) this.#base.delete(index);
-      return;
-    }
+    const echo = (await this.#shape.echo(index)) ?? NO_ECHO;
+    const isSilent = delta.tokens.length === 0 && (delta.tokenIds.length === 0 || !this.#shape.returnTokenIds);
+    if (event.kind === "delta" && echo.text + delta.content === "" && isSilent) return [];
+    const base = echo.text.length;
+    this.#base.set(index, base);
+    return [this.#chunk(event, { ...echo, base, first: true })];
+  }
+
+  #chunk(event: ChoiceEvent, echo: Echo & { readonly base: number; readonly first: boolean }): object {
+    const { index, delta } = event;
     const end = event.kind === "end" ? { end: event.end } : {};
-    const part = { index, text, tokens: delta.tokens, tokenIds: delta.tokenIds, ...end };
-    const choice = choiceOf(this.#shape, part, { base: this.#base.get(index) ?? 0, tokens: echo.tokens, first });
-    yield { ...envelope(this.#shape), choices: [choice], ...(this.#includeUsage ? { usage: null } : {}) };
+    const part = { index, text: echo.text + delta.content, tokens: delta.tokens, tokenIds: delta.tokenIds, ...end };
+    const choice = choiceOf(this.#shape, part, echo);
+    return { ...envelope(this.#shape), choices: [choice], ...(this.#includeUsage ? { usage: null } : {}) };
+  }
+
+  /** What {@link #chunk} makes of text alone, as JSON: nearly every token's chunk is of that kind. */
+  #plain(index: number, { content, tokenIds }: ChoiceDelta): string {
+    this.#head ??= JSON.stringify(envelope(this.#shape)).slice(0, -1);
+    const ids = this.#shape.returnTokenIds ? `,"token_ids":[${tokenIds.join(",")}]` : "";
+    const usage = this.#includeUsage ? ',"usage":null' : "";
+    const nothing = '"logprobs":null,"finish_reason":null,"stop_reason":null';
+    return `${this.#head},"choices":[{"index":${index},"text":${JSON.stringify(content)},${nothing}${ids}}]${usage}}`;
   }
 
   usage(usage: Usage): object {

@@ -1,4 +1,5 @@
 import type { ServerResponse } from "node:http";
+import type { Socket } from "node:net";
 import { AppError } from "@moiety/core";
 
 export interface SseStreamOptions {
@@ -15,7 +16,10 @@ export interface SseStreamOptions {
 export class SseStream {
   readonly #response: ServerResponse;
   readonly #options: SseStreamOptions;
-  #keepAlive: NodeJS.Timeout | undefined;
+  /** Where chunks go as Node's own encoder would write them, but in one piece; absent: the response encodes them. */
+  readonly #socket: Socket | undefined;
+  readonly #keepAlive: NodeJS.Timeout;
+  #isHeld = false;
 
   constructor(response: ServerResponse, options: SseStreamOptions) {
     this.#response = response;
@@ -28,18 +32,32 @@ export class SseStream {
     });
     response.flushHeaders();
     response.on("error", () => undefined);
-    this.#rest();
+    // A response without a socket waits for the one before it on the same connection.
+    this.#socket = response.chunkedEncoding ? (response.socket ?? undefined) : undefined;
+    this.#keepAlive = setTimeout(() => this.#onQuiet(), options.keepAliveMs);
   }
 
-  /** Writes one event, named or not. @throws AppError CANCELLED when the client is gone, RESOURCE_EXHAUSTED when it reads nothing. */
-  async send(data: unknown, event?: string): Promise<void> {
+  /**
+   * Writes one event, named or not: an object, or its JSON. Returns what to wait for before the next, if anything.
+   * @throws AppError CANCELLED when the client is gone; the promise RESOURCE_EXHAUSTED when it reads nothing.
+   */
+  send(data: unknown, event?: string): Promise<void> | undefined {
     const name = event === undefined ? "" : `event: ${event}\n`;
-    await this.#write(`${name}data: ${typeof data === "string" ? data : JSON.stringify(data)}\n\n`);
+    return this.#write(`${name}data: ${typeof data === "string" ? data : JSON.stringify(data)}\n\n`);
+  }
+
+  /** Keeps what is sent from now on until {@link end}, to write it at once. */
+  hold(): void {
+    if (this.#isHeld) return;
+    this.#isHeld = true;
+    this.#socket?.cork();
   }
 
   end(): void {
     clearTimeout(this.#keepAlive);
+    this.hold();
     this.#response.end();
+    this.#socket?.uncork();
   }
 
   /** Hangs up. */
@@ -48,28 +66,44 @@ export class SseStream {
     this.#response.destroy();
   }
 
-  #rest(): void {
-    clearTimeout(this.#keepAlive);
-    this.#keepAlive = setTimeout(() => {
-      if (this.#response.destroyed || this.#response.writableEnded) return;
-      if (!this.#response.writableNeedDrain) this.#response.write(": keep-alive\n\n");
-      this.#rest();
-    }, this.#options.keepAliveMs);
+  get #isGone(): boolean {
+    return this.#response.destroyed || this.#response.writableEnded;
   }
 
-  async #write(text: string): Promise<void> {
-    if (this.#response.destroyed || this.#response.writableEnded) throw gone();
-    this.#rest();
-    if (this.#response.write(text)) return;
-    await this.#drained();
+  get #isFull(): boolean {
+    return (this.#socket ?? this.#response).writableNeedDrain;
+  }
+
+  #onQuiet(): void {
+    if (this.#isGone) return;
+    if (!this.#isFull) this.#put(": keep-alive\n\n");
+    this.#keepAlive.refresh();
+  }
+
+  #write(text: string): Promise<void> | undefined {
+    if (this.#isGone) throw gone();
+    this.#keepAlive.refresh();
+    this.#put(text);
+    return this.#isFull && !this.#isHeld ? this.#drained() : undefined;
+  }
+
+  #put(text: string): void {
+    if (this.#socket === undefined) {
+      this.#response.write(text);
+      return;
+    }
+    const bytes = Buffer.byteLength(text);
+    this.#socket.write(`${bytes.toString(16)}\r\n${text}\r\n`, bytes === text.length ? "latin1" : "utf8");
   }
 
   #drained(): Promise<void> {
     const response = this.#response;
+    const taker = this.#socket ?? response;
     return new Promise((resolve, reject) => {
       const settle = (act: () => void) => {
         clearTimeout(timer);
-        response.off("drain", onDrain).off("close", onClose);
+        taker.off("drain", onDrain);
+        response.off("close", onClose);
         act();
       };
       const onDrain = () => settle(resolve);
@@ -79,7 +113,8 @@ export class SseStream {
           settle(() => reject(new AppError("RESOURCE_EXHAUSTED", "the client did not read its stream", { retryable: false }))),
         this.#options.patienceMs,
       );
-      response.on("drain", onDrain).on("close", onClose);
+      taker.on("drain", onDrain);
+      response.on("close", onClose);
     });
   }
 }

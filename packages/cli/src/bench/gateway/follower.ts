@@ -10,15 +10,18 @@ export async function followStream(
 ): Promise<ClientStream> {
   const sentMs = nowMs();
   const receivedMs: number[] = [];
+  let chunks = 0;
   try {
     const record = recordOf(stream, maxTokens);
     await producer.submit(record);
     for await (const event of producer.follow(record.id, 0, signal)) {
-      if (event.kind === "tokens") receivedMs.push(...event.tokens.map(nowMs));
+      if (event.kind !== "tokens") continue;
+      receivedMs.push(...event.tokens.map(nowMs));
+      chunks += 1;
     }
-    return { stream, sentMs, receivedMs, ...(signal.aborted ? { fault: "timed out" } : {}) };
+    return { stream, sentMs, receivedMs, chunks, ...(signal.aborted ? { fault: "timed out" } : {}) };
   } catch (error) {
-    return { stream, sentMs, receivedMs, fault: AppError.from(error).message };
+    return { stream, sentMs, receivedMs, chunks, fault: AppError.from(error).message };
   }
 }
 

@@ -1,63 +1,71 @@
-import { setMaxListeners } from "node:events";
-import { setTimeout as sleep } from "node:timers/promises";
 import { openCheckpoint } from "@moiety/model";
 import { createRequestProducer, type RequestProducer } from "@moiety/queue";
 import { planBenchCluster } from "../bench-cluster.js";
 import type { BenchmarkOptions, BenchmarkResult } from "../benchmark.js";
 import { FarEnd } from "../far-end.js";
 import { provideTiny } from "../model/slice.js";
-import { formatTable, percent, short } from "../table.js";
+import { pinApart } from "../pin.js";
+import { CpuMeters } from "./cpu-meters.js";
 import { followStream } from "./follower.js";
-import { type RelayFigures, relayFigures } from "./relay-figures.js";
-import { type SourceOrder, type SourceSettings, sourceReportSchema } from "./source-messages.js";
-import { type ClientStream, readStream } from "./sse-client.js";
+import { formatGateway } from "./gateway-report.js";
+import { type PhaseFigures, type Reader, runPhase } from "./phase.js";
+import type { SourceSettings } from "./source-messages.js";
+import { readStream } from "./sse-client.js";
 
 export interface GatewayFigures {
   readonly streams: number;
-  /** A token per stream and interval: what the relay adds to each. */
-  readonly paced: RelayFigures & { readonly intervalMs: number };
+  /** Whether the gateway had a core for itself, and all others the rest. */
+  readonly pinned: boolean;
+  /** Few tokens per second and stream: what the relay adds to each. */
+  readonly paced: PhaseFigures;
+  /** Many. */
+  readonly loaded: PhaseFigures;
   /** As fast as it goes: how much can be relayed. */
-  readonly flatOut: RelayFigures;
+  readonly flatOut: PhaseFigures;
   /** The same without gateway and HTTP: this process follows the token logs itself. */
-  readonly flatOutDirect: RelayFigures;
+  readonly flatOutDirect: PhaseFigures;
   /** Tokens per second: of `flatOut` over those of `flatOutDirect`. */
   readonly ratio: number;
 }
 
+interface Pace {
+  readonly intervalMs: number;
+  readonly openingMs: number;
+  readonly maxTokens: number;
+}
+
 interface Settings {
   readonly streams: number;
-  readonly intervalMs: number;
-  /** Time over which paced streams are opened. */
-  readonly openingMs: number;
-  readonly pacedTokens: number;
-  readonly flatOutTokens: number;
+  readonly paced: Pace;
+  readonly loaded: Pace;
+  readonly flatOut: Pace;
 }
 
 const MODEL = "bench";
-/** No phase takes longer: what has not come by then counts as an error. */
-const PHASE_TIMEOUT_MS = 120_000;
-/** For the source to hear of the last finish. */
-const SOURCE_SETTLE_MS = 200;
-
 /** Tokens of a measured flat-out phase, all streams together. */
-const FLAT_OUT_TOKENS = 51_200;
+const FLAT_OUT_TOKENS = 102_400;
 /** Offered by all paced streams together: a load that leaves room, so that delays are the relay's and not a queue's. */
 const PACED_TOKENS_PER_SECOND = 2_000;
+/** What one core of a gateway should bear. */
+const LOADED_TOKENS_PER_SECOND = 20_000;
+const MIN_INTERVAL_MS = 20;
 /** With all paced streams open. */
 const PACED_MS = 4_400;
 const OPENING_MS_PER_STREAM = 10;
+const MAX_OPENING_MS = 10_000;
 
-function settingsOf({ quick, streams = quick ? 20 : 200 }: BenchmarkOptions): Settings {
-  if (quick) return { streams, intervalMs: 20, openingMs: 200, pacedTokens: 16, flatOutTokens: 32 };
-  const intervalMs = Math.max(20, (streams / PACED_TOKENS_PER_SECOND) * 1_000);
-  const openingMs = streams * OPENING_MS_PER_STREAM;
-  return {
-    streams,
-    intervalMs,
-    openingMs,
-    pacedTokens: Math.ceil((openingMs + PACED_MS) / intervalMs),
-    flatOutTokens: Math.min(1_024, Math.ceil(FLAT_OUT_TOKENS / streams)),
+function settingsOf({ quick, streams = quick ? 20 : 1_000 }: BenchmarkOptions): Settings {
+  if (quick) {
+    const pace = { intervalMs: 20, openingMs: 100, maxTokens: 48 };
+    return { streams, paced: pace, loaded: pace, flatOut: { intervalMs: 0, openingMs: 0, maxTokens: 32 } };
+  }
+  const openingMs = Math.min(MAX_OPENING_MS, streams * OPENING_MS_PER_STREAM);
+  const pace = (tokensPerSecond: number): Pace => {
+    const intervalMs = Math.max(MIN_INTERVAL_MS, (streams / tokensPerSecond) * 1_000);
+    return { intervalMs, openingMs, maxTokens: Math.ceil((openingMs + PACED_MS) / intervalMs) };
   };
+  const flatOut = { intervalMs: 0, openingMs: 0, maxTokens: Math.min(1_024, Math.ceil(FLAT_OUT_TOKENS / streams)) };
+  return { streams, paced: pace(PACED_TOKENS_PER_SECOND), loaded: pace(LOADED_TOKENS_PER_SECOND), flatOut };
 }
 
 /** Measures a real gateway and Redis, with a process that appends tokens where attention workers would. */
@@ -81,17 +89,22 @@ export async function benchmarkGateway(options: BenchmarkOptions): Promise<Bench
     tell: options.tell,
   });
   const { redisUrl } = cluster.plan;
-  const port = cluster.plan.services[0]?.readyPort ?? 0;
+  const url = `http://127.0.0.1:${cluster.plan.services[0]?.readyPort ?? 0}`;
   const given: SourceSettings = { redisUrl, capacity: settings.streams, modelFingerprint: fingerprint };
   const source = new FarEnd(new URL("./token-source.js", import.meta.url), [JSON.stringify(given)]);
   const producer = createRequestProducer({ redisUrl, onError: () => undefined });
+  const meters = new CpuMeters({ url, redisUrl, source });
   try {
     // A gateway is ready when there is a worker, and the source is that.
     await Promise.all([cluster.start(), source.next()]);
-    const figures = await measure({ source, producer, url: `http://127.0.0.1:${port}`, settings });
-    return { text: format(figures), figures };
+    if (options.pin) {
+      const others = [...cluster.pids("redis"), ...(source.pid === undefined ? [] : [source.pid]), process.pid];
+      pinApart(cluster.pids("gateway"), others);
+    }
+    const figures = await measure({ source, producer, meters, url, settings, pinned: options.pin ?? false });
+    return { text: formatGateway(figures), figures };
   } finally {
-    await Promise.all([source.close(), producer.close()]);
+    await Promise.all([source.close(), producer.close(), meters.close()]);
     await cluster.stop();
   }
 }
@@ -99,89 +112,26 @@ export async function benchmarkGateway(options: BenchmarkOptions): Promise<Bench
 interface Parts {
   readonly source: FarEnd;
   readonly producer: RequestProducer;
+  readonly meters: CpuMeters;
   readonly url: string;
   readonly settings: Settings;
+  readonly pinned: boolean;
 }
 
 async function measure(parts: Parts): Promise<GatewayFigures> {
-  const { producer, url, settings } = parts;
-  const { streams, intervalMs, openingMs, pacedTokens, flatOutTokens } = settings;
-  const flat = { intervalMs: 0, openingMs: 0, maxTokens: flatOutTokens };
+  const { producer, url, settings, pinned } = parts;
+  const { streams } = settings;
   const throughGateway: Reader = (call) => readStream({ ...call, url, model: MODEL });
   const direct: Reader = (call) => followStream(producer, call);
+  const run = (pace: Pace, read: Reader) => runPhase(parts, { streams, ...pace, read });
+  const { maxTokens } = settings.flatOut;
   // Unmeasured, for the compiler's sake.
-  await runPhase(parts, { ...flat, maxTokens: Math.ceil(flatOutTokens / 2), read: throughGateway });
-  await runPhase(parts, { ...flat, maxTokens: Math.ceil(flatOutTokens / 4), read: direct });
-  const paced = await runPhase(parts, { intervalMs, openingMs, maxTokens: pacedTokens, read: throughGateway });
-  const flatOut = await runPhase(parts, { ...flat, read: throughGateway });
-  const flatOutDirect = await runPhase(parts, { ...flat, read: direct });
+  await run({ ...settings.flatOut, maxTokens: Math.ceil(maxTokens / 2) }, throughGateway);
+  await run({ ...settings.flatOut, maxTokens: Math.ceil(maxTokens / 4) }, direct);
+  const paced = await run(settings.paced, throughGateway);
+  const loaded = await run(settings.loaded, throughGateway);
+  const flatOut = await run(settings.flatOut, throughGateway);
+  const flatOutDirect = await run(settings.flatOut, direct);
   const ratio = flatOut.tokensPerSecond / flatOutDirect.tokensPerSecond;
-  return { streams, paced: { ...paced, intervalMs }, flatOut, flatOutDirect, ratio };
-}
-
-type Reader = (call: { stream: number; maxTokens: number; signal: AbortSignal }) => Promise<ClientStream>;
-
-interface Phase {
-  readonly intervalMs: number;
-  readonly openingMs: number;
-  readonly maxTokens: number;
-  readonly read: Reader;
-}
-
-/** Opens all streams and waits for their ends. */
-async function runPhase({ source, settings }: Parts, { intervalMs, openingMs, maxTokens, read }: Phase): Promise<RelayFigures> {
-  const { streams } = settings;
-  const order: SourceOrder = { kind: "begin", intervalMs, streams };
-  await source.ask(order);
-  const signal = AbortSignal.timeout(PHASE_TIMEOUT_MS);
-  setMaxListeners(0, signal);
-  const open = async (stream: number) => {
-    await sleep((openingMs * stream) / streams);
-    return await read({ stream, maxTokens, signal });
-  };
-  const clients = await Promise.all(Array.from({ length: streams }, (_, stream) => open(stream)));
-  await sleep(SOURCE_SETTLE_MS);
-  const report = sourceReportSchema.parse(await source.ask(order));
-  return relayFigures(clients, report, maxTokens);
-}
-
-function format({ streams, paced, flatOut, flatOutDirect, ratio }: GatewayFigures): string {
-  const throughput = formatTable(
-    ["phase", "tokens", "tokens/s", "source's", "of source", "of direct", "errors"],
-    [
-      [`a token per ${paced.intervalMs} ms`, ...throughputCells(paced), "-", String(paced.errors)],
-      ["flat out", ...throughputCells(flatOut), `${short(ratio)}x`, String(flatOut.errors)],
-      ["flat out, log followed directly", ...throughputCells(flatOutDirect), "1.00x", String(flatOutDirect.errors)],
-    ],
-  );
-  const added = formatTable(
-    ["paced, ms", "median", "p99"],
-    (
-      [
-        ["added to the first token", paced.addedToFirstToken],
-        ["of it, request to claim", paced.requestToClaim],
-        ["append to client", paced.appendToClient],
-        ["gap at the source", paced.sourceGap],
-        ["gap at the client", paced.clientGap],
-        ["added to a gap", paced.addedToGap],
-      ] as const
-    ).map(([name, spread]) => [name, spread.median.toFixed(2), spread.p99.toFixed(2)]),
-  );
-  const faults = [...new Set([...paced.faults, ...flatOut.faults, ...flatOutDirect.faults])];
-  return [
-    `${streams} streams at once; Redis, gateway, source and clients share this machine; flat out, all are opened at the same moment, else one per ${OPENING_MS_PER_STREAM} ms.`,
-    throughput,
-    "",
-    added,
-    ...(faults.length === 0 ? [] : ["", `faults: ${faults.join("; ")}`]),
-  ].join("\n");
-}
-
-function throughputCells({ streams, tokensPerStream, tokensPerSecond, sourceTokensPerSecond }: RelayFigures): string[] {
-  return [
-    String(streams * tokensPerStream),
-    tokensPerSecond.toFixed(0),
-    sourceTokensPerSecond.toFixed(0),
-    percent(tokensPerSecond / sourceTokensPerSecond),
-  ];
+  return { streams, pinned, paced, loaded, flatOut, flatOutDirect, ratio };
 }

@@ -3,7 +3,12 @@ import { relayFigures } from "./relay-figures.js";
 import type { SourceReport } from "./source-messages.js";
 import { promptOfStream, streamOfPrompt } from "./stream-prompt.js";
 
-const client = (stream: number, sentMs: number, receivedMs: number[]) => ({ stream, sentMs, receivedMs });
+const client = (stream: number, sentMs: number, receivedMs: number[]) => ({
+  stream,
+  sentMs,
+  receivedMs,
+  chunks: receivedMs.length,
+});
 const report = (...streams: SourceReport["streams"]): SourceReport => ({ streams, faults: [] });
 
 describe("relay figures", () => {
@@ -37,6 +42,11 @@ describe("relay figures", () => {
     expect(sourceTokensPerSecond).toBeCloseTo(4 / 1.5);
   });
 
+  it("say how many tokens a chunk had", () => {
+    const source = report({ stream: 0, claimedMs: 0, appendedMs: [1, 2, 3] });
+    expect(relayFigures([{ ...client(0, 0, [2, 4, 4]), chunks: 2 }], source, 3).tokensPerChunk).toBe(1.5);
+  });
+
   it("count a stream that failed, or has not all of its tokens, as an error, and use none of its times", () => {
     const source = report(
       { stream: 0, claimedMs: 0, appendedMs: [1, 2] },
@@ -56,6 +66,6 @@ describe("relay figures", () => {
   });
 
   it("know every stream by its prompt", () => {
-    for (let stream = 0; stream < 1_000; stream++) expect(streamOfPrompt(promptOfStream(stream))).toBe(stream);
+    for (let stream = 0; stream < 5_000; stream++) expect(streamOfPrompt(promptOfStream(stream))).toBe(stream);
   });
 });

@@ -12,6 +12,8 @@ export interface RelayFigures {
   readonly faults: readonly string[];
   /** From the first append to the last token at a client. */
   readonly tokensPerSecond: number;
+  /** Tokens of a chunk on average: more than one when the relay falls behind the source and catches up. */
+  readonly tokensPerChunk: number;
   /** The source's: from the first append to the last. */
   readonly sourceTokensPerSecond: number;
   /** From the request to the first token, without what the source itself took of it. */
@@ -48,6 +50,7 @@ export function relayFigures(clients: readonly ClientStream[], report: SourceRep
     errors: clients.length - pairs.length,
     faults: failed.slice(0, 5),
     tokensPerSecond: (received.length / (greatest(received) - firstMs)) * 1_000,
+    tokensPerChunk: received.length / pairs.reduce((sum, { client }) => sum + client.chunks, 0),
     sourceTokensPerSecond: (appended.length / (greatest(appended) - firstMs)) * 1_000,
     addedToFirstToken: spreadOf(
       pairs.map(({ client, source }) => {

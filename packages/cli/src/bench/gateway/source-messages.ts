@@ -9,9 +9,12 @@ export const sourceSettingsSchema = z.object({
 });
 export type SourceSettings = z.output<typeof sourceSettingsSchema>;
 
-/** How to serve the requests that come next. Answered with a report of those that came before. */
+/**
+ * begin: how to serve the requests that come next. Answered with a report of those that came before.
+ * cpu: answered with what the source has used of the processors.
+ */
 export const sourceOrderSchema = z.object({
-  kind: z.literal("begin"),
+  kind: z.enum(["begin", "cpu"]),
   /** Between two tokens of a stream; 0: as fast as Redis takes them. */
   intervalMs: z.number().min(0).default(0),
   /** How many streams there will be. */
@@ -29,3 +32,6 @@ export type SourceStream = z.output<typeof streamSchema>;
 
 export const sourceReportSchema = z.object({ streams: z.array(streamSchema), faults: z.array(z.string()) });
 export type SourceReport = z.output<typeof sourceReportSchema>;
+
+export const sourceCpuSchema = z.object({ cpuSeconds: z.number() });
+export type SourceCpu = z.output<typeof sourceCpuSchema>;

@@ -1,6 +1,6 @@
 import { Agent, type ClientRequest, request } from "node:http";
-import { z } from "zod";
 import { nowMs, promptOfStream } from "./stream-prompt.js";
+import { countTokens } from "./token-ids.js";
 
 /** What a client saw of one stream. */
 export interface ClientStream {
@@ -8,6 +8,8 @@ export interface ClientStream {
   readonly sentMs: number;
   /** When each token came. */
   readonly receivedMs: readonly number[];
+  /** Chunks that had tokens. */
+  readonly chunks: number;
   /** Absent: all went well. */
   readonly fault?: string;
 }
@@ -19,8 +21,6 @@ export interface StreamRequest {
   readonly maxTokens: number;
   readonly signal: AbortSignal;
 }
-
-const chunkSchema = z.object({ choices: z.array(z.object({ token_ids: z.array(z.number()).optional() })) });
 
 /** A connection for every stream. */
 const agent = new Agent({ keepAlive: false, maxSockets: Number.POSITIVE_INFINITY });
@@ -38,12 +38,18 @@ export function readStream(options: StreamRequest): Promise<ClientStream> {
   });
   const sentMs = nowMs();
   const receivedMs: number[] = [];
+  let chunks = 0;
   return new Promise((resolve) => {
-    const end = (fault?: string) => resolve({ stream, sentMs, receivedMs, ...(fault === undefined ? {} : { fault }) });
+    const end = (fault?: string) => resolve({ stream, sentMs, receivedMs, chunks, ...(fault === undefined ? {} : { fault }) });
     const headers = { "content-type": "application/json", "content-length": Buffer.byteLength(body) };
     const call = request(`${url}/v1/completions`, { method: "POST", agent, headers, signal });
     call.once("error", (error) => end(error.message));
-    readEvents(call, { end, onTokens: (count) => receivedMs.push(...Array.from({ length: count }, nowMs)) });
+    const onTokens = (count: number) => {
+      const atMs = nowMs();
+      chunks += 1;
+      for (let token = 0; token < count; token++) receivedMs.push(atMs);
+    };
+    readEvents(call, { end, onTokens });
     call.end(body);
   });
 }
@@ -56,22 +62,18 @@ function readEvents(call: ClientRequest, on: { end(fault?: string): void; onToke
     }
     let rest = "";
     let done = false;
-    response.setEncoding("utf8");
+    // Of these streams every byte is ASCII.
+    response.setEncoding("latin1");
     response.on("data", (text: string) => {
-      const events = (rest + text).split("\n\n");
+      const events = (rest === "" ? text : rest + text).split("\n\n");
       rest = events.pop() ?? "";
       for (const event of events) {
-        if (event === "data: [DONE]") done = true;
-        else if (event.startsWith("data: ")) on.onTokens(tokensOf(event.slice("data: ".length)));
+        const count = countTokens(event);
+        if (count > 0) on.onTokens(count);
+        else if (event === "data: [DONE]") done = true;
       }
     });
     response.once("error", (error) => on.end(error.message));
     response.once("end", () => on.end(done ? undefined : "the stream ended early"));
   });
-}
-
-/** Tokens of a chunk; of an error in its place: none, and the stream then ends without them. */
-function tokensOf(data: string): number {
-  const chunk = chunkSchema.safeParse(JSON.parse(data));
-  return chunk.success ? chunk.data.choices.reduce((sum, { token_ids }) => sum + (token_ids?.length ?? 0), 0) : 0;
 }

@@ -1,17 +1,26 @@
 // Stands where attention workers would: claims real requests and appends tokens at a pace. Forked by gateway-benchmark.ts.
-import { setTimeout as sleep } from "node:timers/promises";
 import { type Claim, createRequestConsumer } from "@moiety/queue";
-import { type SourceReport, type SourceStream, sourceOrderSchema, sourceSettingsSchema } from "./source-messages.js";
+import { ownCpuSeconds } from "./cpu-meters.js";
+import {
+  type SourceCpu,
+  type SourceReport,
+  type SourceStream,
+  sourceOrderSchema,
+  sourceSettingsSchema,
+} from "./source-messages.js";
 import { nowMs, streamOfPrompt } from "./stream-prompt.js";
+import { TOKEN, TokenEngine } from "./token-engine.js";
 
 const BEAT_INTERVAL_MS = 500;
-/** A letter, as any tokenizer of bytes has it. */
-const TOKEN = 40;
+/** Sequences of one engine. */
+const ENGINE_STREAMS = 64;
+const MAX_ENGINES = 256;
 
 const settings = sourceSettingsSchema.parse(JSON.parse(process.argv[2] ?? "{}"));
 let order = sourceOrderSchema.parse({ kind: "begin" });
 let streams: SourceStream[] = [];
 let faults: string[] = [];
+const engines = new Map<number, TokenEngine>();
 
 const consumer = createRequestConsumer({
   redisUrl: settings.redisUrl,
@@ -22,7 +31,13 @@ const consumer = createRequestConsumer({
 });
 process.once("disconnect", () => process.exit(0));
 process.on("message", (message) => {
-  order = sourceOrderSchema.parse(message);
+  const next = sourceOrderSchema.parse(message);
+  if (next.kind === "cpu") {
+    const used: SourceCpu = { cpuSeconds: ownCpuSeconds() };
+    process.send?.(used);
+    return;
+  }
+  order = next;
   const report: SourceReport = { streams, faults };
   streams = [];
   faults = [];
@@ -45,9 +60,9 @@ setInterval(() => beat().catch(() => undefined), BEAT_INTERVAL_MS);
 process.send?.("ready");
 
 async function serve(claim: Claim, claimedMs: number): Promise<void> {
-  const { intervalMs, streams: count } = order;
+  const { intervalMs } = order;
   const stream = streamOfPrompt(claim.record.promptTokens);
-  const appendedMs = await (intervalMs === 0 ? flatOut(claim) : paced(claim, intervalMs, stream / count));
+  const appendedMs = await (intervalMs === 0 ? flatOut(claim) : engineOf(stream).run(claim, intervalMs));
   streams.push({ stream, claimedMs, appendedMs });
   await claim.finish({
     reason: "length",
@@ -60,6 +75,13 @@ async function serve(claim: Claim, claimedMs: number): Promise<void> {
   });
 }
 
+function engineOf(stream: number): TokenEngine {
+  const number = Math.floor(stream / ENGINE_STREAMS) % MAX_ENGINES;
+  const engine = engines.get(number) ?? new TokenEngine((fault) => faults.push(fault));
+  engines.set(number, engine);
+  return engine;
+}
+
 /** One append after the other, as fast as Redis takes them. */
 async function flatOut(claim: Claim): Promise<number[]> {
   const appendedMs: number[] = [];
@@ -67,20 +89,5 @@ async function flatOut(claim: Claim): Promise<number[]> {
     appendedMs.push(nowMs());
     if ((await claim.append(appendedMs.length - 1, [{ token: TOKEN }])) !== "appended") break;
   }
-  return appendedMs;
-}
-
-/** One append per interval, not waiting for Redis, as the engine does. `phase` (0 to 1) keeps streams from being in step. */
-async function paced(claim: Claim, intervalMs: number, phase: number): Promise<number[]> {
-  const appendedMs: number[] = [];
-  const appends: Promise<unknown>[] = [];
-  const startMs = nowMs() + phase * intervalMs;
-  while (appendedMs.length < claim.record.params.maxTokens && !claim.signal.aborted) {
-    const dueMs = startMs + appendedMs.length * intervalMs;
-    await sleep(Math.max(0, dueMs - nowMs()));
-    appendedMs.push(nowMs());
-    appends.push(claim.append(appendedMs.length - 1, [{ token: TOKEN }]));
-  }
-  await Promise.all(appends);
   return appendedMs;
 }
