@@ -12,7 +12,7 @@ export interface HopMeasurement {
   /** Of the rows, each way. */
   readonly bytes: number;
   /** The hop over TCP, and over a Unix socket. */
-  readonly tcpHop: RoundTrips;
+  readonly hop: RoundTrips;
   readonly unixHop: RoundTrips;
   /** The same bytes over bare TCP, in turns with the hops. */
   readonly tcp: RoundTrips;
@@ -86,9 +86,9 @@ export class HopBench {
       const message = Buffer.alloc(4 + rows * this.#rowBytes, 7);
       message.writeUInt32LE(message.length - 4, 0);
       const ways = [this.#hop(this.#tcpPool, rows), this.#hop(this.#unixPool, rows), () => exchange(this.#socket, message)];
-      const [tcpHop, unixHop, tcp] = await measureRoundTrips(ways, this.#options);
-      if (tcpHop === undefined || unixHop === undefined || tcp === undefined) continue;
-      results.push({ rows, bytes: message.length - 4, tcpHop, unixHop, tcp, ratio: tcpHop.medianUs / tcp.medianUs });
+      const [hop, unixHop, tcp] = await measureRoundTrips(ways, this.#options);
+      if (hop === undefined || unixHop === undefined || tcp === undefined) continue;
+      results.push({ rows, bytes: message.length - 4, hop, unixHop, tcp, ratio: hop.medianUs / tcp.medianUs });
     }
     return results;
   }

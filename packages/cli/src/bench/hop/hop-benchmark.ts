@@ -39,7 +39,8 @@ export async function benchmarkHop({ quick }: BenchmarkOptions): Promise<Benchma
     const watchFar = async (watch: boolean) => delaySchema.parse(await farEnd.ask({ watch }));
     const loads: HopLoad[] = [];
     for (const each of LOADS) loads.push(await bench.load({ ...each, durationMs: settings.loadMs, watchFar }));
-    return { text: formatHops({ runs, loads, ...settings }), figures: { ...settings, runs, loads } };
+    const [hops, hopsAwake] = runs.map((run) => run.hops);
+    return { text: formatHops({ runs, loads, ...settings }), figures: { ...settings, hops, hopsAwake, loads } };
   } finally {
     await bench?.close();
     await farEnd.close();

@@ -32,10 +32,10 @@ function formatRun({ cores, hops }: HopRun): string {
     `${low.toFixed(0)}-${high.toFixed(0)}`,
     p99Us.toFixed(0),
   ];
-  const lines = hops.map(({ rows, bytes, tcpHop, unixHop, tcp, ratio }) => [
+  const lines = hops.map(({ rows, bytes, hop, unixHop, tcp, ratio }) => [
     String(rows),
     String(bytes),
-    ...[tcpHop, unixHop, tcp].flatMap(cells),
+    ...[hop, unixHop, tcp].flatMap(cells),
     `${short(ratio)}x`,
   ]);
   return `cores ${cores}\n${formatTable(header, lines)}`;
