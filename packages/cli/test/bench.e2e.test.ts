@@ -30,8 +30,19 @@ const machineSchema = z.object({
 });
 
 const roundTripsSchema = z.object({ count: positive, medianUs: positive, p99Us: positive });
+const delaySchema = z.object({ medianMs: z.number(), p99Ms: z.number(), maxMs: positive });
 const hopSchema = z.object({
-  hops: z.array(z.object({ rows: positive, bytes: positive, hop: roundTripsSchema, tcp: roundTripsSchema, ratio: positive })),
+  hops: z.array(
+    z.object({
+      rows: positive,
+      bytes: positive,
+      hop: roundTripsSchema,
+      unixHop: roundTripsSchema,
+      tcp: roundTripsSchema,
+      ratio: positive,
+    }),
+  ),
+  loads: z.array(z.object({ calls: positive, mbPerSecond: positive, near: delaySchema, far: delaySchema })).length(2),
 });
 
 const caseSchema = z.object({
@@ -164,7 +175,9 @@ describe("moiety bench", () => {
         }
         // One row chooses four of sixteen experts in each of four layers.
         expect(cases[0]?.expertsRead).toBe(16);
-        expect(cases[2]?.microBatches).toBe(experts === "sharded" ? 2 : 1);
+        // Sharded, two are tried, perhaps while the machine still warms up, and kept where they are faster.
+        expect(cases[2]?.microBatches).toBeGreaterThanOrEqual(1);
+        expect(cases[2]?.microBatches).toBeLessThanOrEqual(experts === "sharded" ? 2 : 1);
       }
     },
     PATIENCE_MS,

@@ -19,52 +19,49 @@ const EMPTY = Buffer.alloc(0);
 export type DispatchHeader = Pick<DispatchRows, "callId" | "epoch" | "layer">;
 export type ResultHeader = Pick<ResultRows, "callId" | "epoch" | "queueUs" | "computeUs">;
 
-export interface DispatchFrameSpec {
-  readonly rowCount: number;
-  readonly pairCount: number;
-  /** Bytes of one row. */
+/** What a call carries; the rows and pairs are read where they lie when gRPC takes the message. */
+export interface DispatchContent {
+  /** `[*, rowBytes]`. */
+  readonly source: Uint8Array;
   readonly rowBytes: number;
+  /** Rows of `source`, in the order in which they travel. */
+  readonly rows: ArrayLike<number>;
+  /** Per pair: which of `rows`. */
+  readonly pairRows: ArrayLike<number>;
+  /** Per pair. */
+  readonly experts: ArrayLike<number>;
 }
 
-/** An outgoing call, whose rows and pairs are written in place. Single use. */
-export class DispatchFrame {
-  readonly rowCount: number;
-  readonly pairCount: number;
-  readonly #frame: RowFrame;
+/** An encoded call, whose rows are copied only when gRPC puts it behind its prefix. */
+export class GatheredDispatch {
+  readonly byteLength: number;
+  readonly #head: Buffer;
+  readonly #content: DispatchContent;
 
-  constructor(spec: DispatchFrameSpec) {
-    this.rowCount = spec.rowCount;
-    this.pairCount = spec.pairCount;
-    this.#frame = new RowFrame({
-      headerTags: DISPATCH_HEADER,
-      leading: { tag: bytes(6), lengthBytes: spec.pairCount * 4 },
-      rowsTag: bytes(7),
-      rowsBytes: spec.rowCount * spec.rowBytes,
-    });
+  constructor(head: Buffer, content: DispatchContent) {
+    this.#head = head;
+    this.#content = content;
+    this.byteLength = head.length + content.rows.length * content.rowBytes;
   }
 
-  /** `[rowCount, rowBytes]`, to be written. */
-  get rows(): Buffer {
-    return this.#frame.rows;
-  }
-
-  /** `[pairCount]` of (u16 row, u16 expert), to be written with {@link setPair}. */
-  get pairs(): Buffer {
-    return this.#frame.leading;
-  }
-
-  setPair(index: number, row: number, expert: number): void {
-    const pairs = this.#frame.leading;
-    pairs.writeUInt16LE(row, index * 4);
-    pairs.writeUInt16LE(expert, index * 4 + 2);
-  }
-
-  encode(header: DispatchHeader): Buffer {
-    return this.#frame.encode([header.callId, header.epoch, header.layer, this.rowCount, this.pairCount]);
+  /** As of a Buffer: writes all of it into `target`, from `start`. Returns how many bytes. */
+  copy(target: Uint8Array, start: number): number {
+    target.set(this.#head, start);
+    const { source, rowBytes, rows } = this.#content;
+    let at = start + this.#head.length;
+    for (let row = 0; row < rows.length; ) {
+      const first = rows[row] as number;
+      let count = 1;
+      while (rows[row + count] === first + count) count += 1;
+      target.set(source.subarray(first * rowBytes, (first + count) * rowBytes), at);
+      at += count * rowBytes;
+      row += count;
+    }
+    return this.byteLength;
   }
 }
 
-/** An outgoing answer, whose rows a kernel writes in place. Single use. */
+/** An outgoing answer, whose rows a kernel writes in place. Single use, but its memory may be given to the next. */
 export class ResultFrame {
   readonly rowCount: number;
   readonly #frame: RowFrame;
@@ -83,15 +80,20 @@ export class ResultFrame {
     return this.#frame.rows;
   }
 
+  /** Once gRPC has taken the message: its memory goes to the next one. */
+  release(): void {
+    this.#frame.release();
+  }
+
   encode(header: ResultHeader): Buffer {
     return this.#frame.encode([header.callId, 0, header.epoch, this.rowCount, header.queueUs, header.computeUs]);
   }
 }
 
-/** What the attention worker's stream takes: a frame and the header that only the link knows. */
+/** What the attention worker's stream takes: the content and the header that only the link knows. */
 export interface OutgoingDispatch {
   readonly header: DispatchHeader;
-  readonly frame: DispatchFrame;
+  readonly content: DispatchContent;
 }
 
 /** What the expert worker's stream takes: rows, or why there are none. */
@@ -99,8 +101,28 @@ export type OutgoingResult =
   | { readonly kind: "rows"; readonly header: ResultHeader; readonly frame: ResultFrame }
   | { readonly kind: "error"; readonly header: ResultHeader; readonly code: ErrorCode; readonly message: string };
 
-export function encodeDispatch(message: OutgoingDispatch): Buffer {
-  return message.frame.encode(message.header);
+export function encodeDispatch({ header, content }: OutgoingDispatch): GatheredDispatch {
+  const { rows, rowBytes, pairRows, experts } = content;
+  const pairCount = pairRows.length;
+  const frame = new RowFrame(
+    {
+      headerTags: DISPATCH_HEADER,
+      leading: { tag: bytes(6), lengthBytes: pairCount * 4 },
+      rowsTag: bytes(7),
+      rowsBytes: rows.length * rowBytes,
+    },
+    false,
+  );
+  const pairs = frame.leading;
+  for (let pair = 0; pair < pairCount; pair += 1) {
+    const row = pairRows[pair] as number;
+    const expert = experts[pair] as number;
+    pairs[pair * 4] = row;
+    pairs[pair * 4 + 1] = row >>> 8;
+    pairs[pair * 4 + 2] = expert;
+    pairs[pair * 4 + 3] = expert >>> 8;
+  }
+  return new GatheredDispatch(frame.encode([header.callId, header.epoch, header.layer, rows.length, pairCount]), content);
 }
 
 export function encodeResult(message: OutgoingResult): Buffer {

@@ -1,4 +1,5 @@
 import { invariant } from "@moiety/core";
+import { SpareMemory } from "./spare-memory.js";
 import { varintLength, writeVarint } from "./wire-reader.js";
 
 /** Where rows begin, counted from gRPC's prefix: a multiple of this, so that a receiver can use them where they lie. */
@@ -22,19 +23,24 @@ export interface RowFrameLayout {
   readonly rowsBytes: number;
 }
 
+/** Frames of this process, all links together. */
+const memoryOfFrames = new SpareMemory();
+
 /**
- * The memory of one outgoing message: `[padding][header][leading field][rows]`. A kernel or a gather writes the rows in place
- * and `encode` fills in what stands before them, so that gRPC's own framing is the only copy. Single use: gRPC may read it
- * until the stream's write callback.
+ * The memory of one outgoing message: `[padding][header][leading field][rows]`. A kernel writes the rows in place and `encode`
+ * fills in what stands before them, so that gRPC's own framing is the only copy. Single use.
  */
 export class RowFrame {
+  /** Empty when the rows are gathered from elsewhere. */
   readonly rows: Buffer;
   readonly leading: Buffer;
   readonly #memory: Buffer;
   readonly #layout: RowFrameLayout;
   readonly #headerStart: number;
+  readonly #end: number;
 
-  constructor(layout: RowFrameLayout) {
+  /** Without rows in place, `encode` gives what stands before them, to be followed by `rowsBytes` bytes. */
+  constructor(layout: RowFrameLayout, rowsInPlace = true) {
     const { leading, rowsBytes, headerTags } = layout;
     const leadingLength = leading === undefined ? 0 : fieldLength(leading.lengthBytes);
     const rowsHead = rowsBytes === 0 ? 0 : fieldLength(rowsBytes) - rowsBytes;
@@ -42,12 +48,18 @@ export class RowFrame {
     const padding = paddingFor(unpadded);
     const rowsStart = unpadded + padding;
     this.#layout = layout;
-    this.#memory = allocate(rowsStart + rowsBytes);
+    this.#end = rowsStart + (rowsInPlace ? rowsBytes : 0);
+    this.#memory = memoryOfFrames.take(this.#end);
     this.#headerStart = GRPC_PREFIX_BYTES + padding;
-    this.rows = this.#memory.subarray(rowsStart);
+    this.rows = this.#memory.subarray(rowsStart, this.#end);
     const leadingEnd = rowsStart - rowsHead;
     this.leading = this.#memory.subarray(leadingEnd - (leading?.lengthBytes ?? 0), leadingEnd);
     this.#writePadding(padding);
+  }
+
+  /** Gives the memory to the next frame: to be called at most once, when neither a kernel nor gRPC uses it any more. */
+  release(): void {
+    memoryOfFrames.giveBack(this.#memory);
   }
 
   /** The message's bytes, a view of this frame. */
@@ -69,7 +81,7 @@ export class RowFrame {
       memory[at] = rowsTag;
       writeVarint(memory, at + 1, rowsBytes);
     }
-    return memory.subarray(GRPC_PREFIX_BYTES);
+    return memory.subarray(GRPC_PREFIX_BYTES, this.#end);
   }
 
   #writePadding(padding: number): void {
@@ -78,23 +90,6 @@ export class RowFrame {
     this.#memory[GRPC_PREFIX_BYTES + 1] = padding - 2;
     this.#memory.fill(0, GRPC_PREFIX_BYTES + 2, GRPC_PREFIX_BYTES + padding);
   }
-}
-
-/** Small frames share slabs: an ArrayBuffer for each would have the garbage collector run every few calls. */
-const SLAB_BYTES = 1024 * 1024;
-let slab = Buffer.alloc(0);
-let slabUsed = 0;
-
-/** Uninitialised memory that begins at a multiple of the rows' alignment within its ArrayBuffer. */
-function allocate(length: number): Buffer {
-  if (length > SLAB_BYTES / 8) return Buffer.allocUnsafeSlow(length);
-  if (slabUsed + length > slab.length) {
-    slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
-    slabUsed = 0;
-  }
-  const start = slabUsed;
-  slabUsed += Math.ceil(length / ROW_ALIGNMENT_BYTES) * ROW_ALIGNMENT_BYTES;
-  return slab.subarray(start, start + length);
 }
 
 function fieldLength(lengthBytes: number): number {

@@ -30,9 +30,16 @@ export const expertRowService = {
   pull: { ...ExpertServiceService.pull, responseSerialize: encodeResult, responseDeserialize: decodeResult },
 } as const;
 
-/** The generated AttentionService with the hand-written codec for its rows. */
+/**
+ * The generated AttentionService with the hand-written codec for its rows. Of a serialised message grpc-js uses `byteLength` and
+ * `copy` alone, at once: rows that lie elsewhere are gathered by the copy that it makes anyway.
+ */
 export const attentionRowService = {
-  pull: { ...AttentionServiceService.pull, responseSerialize: encodeDispatch, responseDeserialize: decodeDispatch },
+  pull: {
+    ...AttentionServiceService.pull,
+    responseSerialize: (message: OutgoingDispatch) => encodeDispatch(message) as unknown as Buffer,
+    responseDeserialize: decodeDispatch,
+  },
 } as const;
 
 /** A subscriber's stream on the side that serves it. */

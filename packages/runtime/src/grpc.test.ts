@@ -1,4 +1,5 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { spawnSync } from "node:child_process";
+import { lstat, mkdtemp, rm } from "node:fs/promises";
 import { createServer as createTcpServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -52,6 +53,23 @@ describe("a gRPC server", () => {
     expect(await welcomed).toBeDefined();
     client.close();
     await listening.close();
+    await rm(dir, { recursive: true, force: true });
+  });
+
+  it("replaces a socket that a killed process left behind, and no other", async () => {
+    const dir = await mkdtemp(join(tmpdir(), "moiety-grpc-"));
+    const path = join(dir, "deeper", "s.sock");
+    const first = await listen(stubbornServer(), `unix:${path}`);
+    await expect(listen(stubbornServer(), `unix:${path}`)).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    await first.close();
+    const program = `require("net").createServer().listen(${JSON.stringify(path)}, () => process.kill(process.pid, "SIGKILL"))`;
+    spawnSync(process.execPath, ["-e", program]);
+    expect((await lstat(path)).isSocket()).toBe(true);
+    const second = await listen(stubbornServer(), `unix:${path}`);
+    const { client, welcomed } = greet(`unix:${path}`);
+    expect(await welcomed).toBeDefined();
+    client.close();
+    await second.close();
     await rm(dir, { recursive: true, force: true });
   });
 

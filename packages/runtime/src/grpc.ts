@@ -1,3 +1,6 @@
+import { lstat, mkdir, unlink } from "node:fs/promises";
+import { connect } from "node:net";
+import { dirname } from "node:path";
 import { type ChannelOptions, credentials, Server } from "@grpc/grpc-js";
 import { AppError } from "@moiety/core";
 import { plainTransport, type Transport } from "./transport.js";
@@ -36,8 +39,12 @@ export interface ListeningServer {
   close(): Promise<void>;
 }
 
-/** Binds a gRPC server. `address` is host:port or unix:path. */
+/**
+ * Binds a gRPC server. `address` is host:port or unix:path; a socket that a killed process has left behind is replaced.
+ * @throws AppError UNAVAILABLE when the address is taken or cannot be bound.
+ */
 export async function listen(server: Server, address: string, transport: Transport = plainTransport): Promise<ListeningServer> {
+  if (address.startsWith("unix:")) await prepareSocket(address.replace(/^unix:(\/\/)?/, ""));
   const port = await new Promise<number>((resolve, reject) =>
     server.bindAsync(address, transport.serverCredentials(), (error, bound) =>
       error
@@ -54,6 +61,25 @@ export async function listen(server: Server, address: string, transport: Transpo
       });
     });
   return { port, close };
+}
+
+async function prepareSocket(path: string): Promise<void> {
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  const found = await lstat(path).catch(() => undefined);
+  if (found?.isSocket() !== true) return;
+  if (await answers(path)) throw new AppError("UNAVAILABLE", `cannot listen on unix:${path}: another process does`);
+  await unlink(path).catch(() => {});
+}
+
+function answers(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    socket.once("connect", () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once("error", () => resolve(false));
+  });
 }
 
 /** A server that takes messages up to `maxReceiveBytes` and notices dead peers. */

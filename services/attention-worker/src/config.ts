@@ -49,8 +49,8 @@ export const attentionWorkerConfigSchema = z
       .integer({ min: 1, max: 16_384, fallback: 256 })
       .describe("tokens of one prompt per step, at most"),
     MOIETY_MICRO_BATCH_MIN_ROWS: env
-      .integer({ min: 1, max: 16_384, fallback: 16 })
-      .describe("a step is split into two micro-batches when each gets so many rows; experts on other machines only"),
+      .integer({ min: 1, max: 16_384, fallback: 4 })
+      .describe("a step may be split into two micro-batches when each gets so many rows; whether that is faster is measured"),
   })
   .refine((config) => config.MOIETY_STEP_TOKENS >= config.MOIETY_MAX_SEQUENCES, {
     path: ["MOIETY_STEP_TOKENS"],

@@ -1,6 +1,8 @@
 export { type EngineBench, type EngineBenchOptions, type EngineStep, openEngineBench } from "./bench/engine-bench.js";
 export { type ForwardBench, type ForwardBenchOptions, type MeasuredStep, openForwardBench } from "./bench/forward-bench.js";
-export { benchHop, type HopBenchOptions, type HopMeasurement, hopBenchModel, type RoundTrips } from "./bench/hop-bench.js";
+export { HopBench, type HopLoad, type HopMeasurement, hopBenchModel } from "./bench/hop-bench.js";
+export { type LoopDelay, loopDelayOf } from "./bench/loop-delay.js";
+export type { RoundTrips } from "./bench/round-trips.js";
 export type { StepParts } from "./bench/step-probe.js";
 export { type AttentionWorkerConfig, attentionWorkerConfigSchema } from "./config.js";
 export { type NamedCase, readCases } from "./evaluation/cases.js";

@@ -29,20 +29,23 @@ describe("calls over links", () => {
     }
   });
 
-  it("read the caller's rows before run returns", async () => {
+  it("wait for a worker, and read nothing more of a call that was cancelled meanwhile", async () => {
     cluster = new TestCluster();
-    const { worker } = await cluster.expert("only");
+    const { worker, engine } = await cluster.expert("only");
     const pool = await cluster.pool();
-    const call = layerCall(9, cluster.rowBytes);
-    const expected = expectedRows(call, cluster.rowBytes);
-    const result = pool.run(call, never());
-    call.normed.fill(0);
-    call.expertIds.fill(0);
+    const [given, cancelled] = [layerCall(9, cluster.rowBytes), layerCall(5, cluster.rowBytes)];
+    const cancel = new AbortController();
+    const result = pool.run(given, never());
+    const refused = expect(pool.run(cancelled, cancel.signal)).rejects.toThrow("cancelled");
+    expect(cluster.events).toContain("parked");
+    cancel.abort();
+    await refused;
     const table = cluster.table([{ worker, experts: ALL }]);
     worker.applyPlacement(table);
     pool.updatePlacement(table);
-    expect(rowsBySlot(await result, cluster.rowBytes)).toEqual(expected);
-    expect(cluster.events).toContain("parked");
+    expect(rowsBySlot(await result, cluster.rowBytes)).toEqual(expectedRows(given, cluster.rowBytes));
+    const rowsSeen = engine.batches.flatMap(({ inputs }) => inputs.map(({ length }) => length / given.normed.length));
+    expect(rowsSeen).toEqual([1]);
   });
 
   it("fail over to a replica with the same bytes when a worker goes away in the middle", async () => {

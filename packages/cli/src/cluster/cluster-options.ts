@@ -18,6 +18,8 @@ export interface ClusterOptions {
   readonly threads: number;
   readonly activation?: "f32" | "bf16" | "int8";
   readonly kernelLevel?: string;
+  /** Workers reach each other over TCP; default: over Unix sockets in the data folder, which cost less. */
+  readonly tcp?: boolean;
   /** Absolute; holds Redis's data, logs and run.json. */
   readonly dataDir: string;
   /** A Redis that runs already; absent: a private one is started. */

@@ -44,15 +44,23 @@ describe("planCluster", () => {
     ]);
   });
 
-  it("gives every process ports of its own and uses all that it asked for", () => {
-    const cluster = plan();
+  it.each([{ tcp: true }, { tcp: false }])("gives every process ports of its own and uses all that it asked for, %j", (given) => {
+    const cluster = plan(given);
     const listened = cluster.services.flatMap(({ environment }) => [
       Number(environment["MOIETY_HTTP_PORT"]),
-      ...(environment["MOIETY_LISTEN_ADDRESS"] === undefined ? [] : [Number(environment["MOIETY_LISTEN_ADDRESS"].split(":")[1])]),
+      ...[environment["MOIETY_LISTEN_ADDRESS"]].flatMap((address) =>
+        address === undefined || address.startsWith("unix:") ? [] : [Number(address.split(":")[1])],
+      ),
     ]);
     const ports = [...listened, cluster.redis?.readyPort];
     expect(new Set(ports).size).toBe(ports.length);
-    expect(ports).toHaveLength(portsNeeded(OPTIONS) + 1);
+    expect(ports).toHaveLength(portsNeeded({ ...OPTIONS, ...given }) + 1);
+  });
+
+  it("has workers meet at sockets of the data folder, unless its name is too long for one", () => {
+    expect(named(plan(), "expert-1").environment["MOIETY_LISTEN_ADDRESS"]).toBe("unix:/data/sockets/expert-1.sock");
+    const long = plan({ dataDir: `/${"long".repeat(25)}` });
+    expect(named(long, "expert-1").environment["MOIETY_LISTEN_ADDRESS"]).toMatch(/^127\.0\.0\.1:\d+$/);
   });
 
   it("tells workers where the router is, and the router how many to wait for", () => {

@@ -26,6 +26,8 @@ export interface ClusterPlan {
 }
 
 const LOOPBACK = "127.0.0.1";
+/** Of a Unix socket, in bytes: what every system takes. */
+const LONGEST_SOCKET_PATH = 100;
 
 /** Which processes stop together, first to last: those that take work first, and Redis when nobody needs it any more. */
 export const STOP_ORDER: readonly ProcessPlan["kind"][] = ["gateway", "attention-worker", "expert-worker", "router", "redis"];
@@ -34,7 +36,17 @@ export const STOP_ORDER: readonly ProcessPlan["kind"][] = ["gateway", "attention
 export function portsNeeded(options: ClusterOptions): number {
   const redis = options.redisUrl === undefined ? 1 : 0;
   const router = options.colocated ? 0 : 2;
-  return redis + router + 2 * (options.experts + options.attention);
+  const worker = usesSockets(options) ? 1 : 2;
+  return redis + router + worker * (options.experts + options.attention);
+}
+
+/** A folder whose name is too long for a socket leaves TCP. */
+function usesSockets(options: ClusterOptions): boolean {
+  return options.tcp !== true && Buffer.byteLength(socketOf(options, "attention-999")) <= LONGEST_SOCKET_PATH;
+}
+
+function socketOf({ dataDir }: ClusterOptions, name: string): string {
+  return join(dataDir, "sockets", `${name}.sock`);
 }
 
 /** Every process of a cluster, with its configuration. `ports` are free ones of the loopback interface. */
@@ -57,7 +69,7 @@ export function planCluster(options: ClusterOptions, ports: readonly number[]): 
   const worker = (kind: "attention-worker" | "expert-worker", name: string) =>
     service(kind, name, {
       MOIETY_WORKER_ID: name,
-      MOIETY_LISTEN_ADDRESS: `${LOOPBACK}:${nextPort()}`,
+      MOIETY_LISTEN_ADDRESS: usesSockets(options) ? `unix:${socketOf(options, name)}` : `${LOOPBACK}:${nextPort()}`,
       MOIETY_THREADS: String(options.threads),
       MOIETY_COLOCATED: String(options.colocated),
       ...(routerAddress === undefined ? {} : { MOIETY_ROUTER_ADDRESS: routerAddress }),

@@ -30,6 +30,7 @@ export interface UpFlags {
   readonly threads?: number;
   readonly activation?: "f32" | "bf16" | "int8";
   readonly kernelLevel?: string;
+  readonly tcp?: boolean;
   readonly dataDir: string;
   readonly redisUrl?: string;
 }
@@ -74,6 +75,9 @@ export function upCommand(run: (flags: UpFlags) => Promise<void> = up): Command 
     .addOption(activationOption())
     .addOption(kernelLevelOption())
     .addOption(
+      new Option("--tcp", "have workers reach each other over TCP; default: over Unix sockets, or TCP when TLS is set up"),
+    )
+    .addOption(
       new Option("--data-dir <folder>", "Redis's data, logs of this run and the one before, run.json")
         .env("MOIETY_DATA_DIR")
         .default(".moiety"),
@@ -106,6 +110,7 @@ export function clusterOptionsOf(flags: UpFlags, model: string): ClusterOptions 
     threads: flags.threads ?? share,
     ...(flags.activation === undefined ? {} : { activation: flags.activation }),
     ...(flags.kernelLevel === undefined ? {} : { kernelLevel: flags.kernelLevel }),
+    ...(flags.tcp === undefined ? {} : { tcp: flags.tcp }),
     dataDir: resolve(flags.dataDir),
     ...(flags.redisUrl === undefined ? {} : { redisUrl: flags.redisUrl }),
   };
@@ -116,7 +121,9 @@ async function up(flags: UpFlags): Promise<void> {
   const tell = (line: string) => console.log(line);
   const dataDir = resolve(flags.dataDir);
   const model = flags.model === undefined ? DEFAULT_MODEL_FOLDER : resolve(flags.model);
-  const options = clusterOptionsOf(flags, model);
+  // Certificates name hosts.
+  const tcp = flags.tcp === true || (process.env["MOIETY_TLS_CA"] ?? "") !== "";
+  const options = clusterOptionsOf({ ...flags, tcp }, model);
   const leftovers = await endLeftovers(dataDir);
   if (leftovers.length > 0) tell(`ended what an earlier cluster left behind: ${leftovers.join(", ")}`);
   await checkPortIsFree(flags.host, flags.port);

@@ -1,6 +1,7 @@
 #include "thread-pool.h"
 
 #include <sched.h>
+#include <sys/resource.h>
 
 #include <chrono>
 
@@ -31,6 +32,15 @@ bool spin_until(Ready&& ready) {
     if (std::chrono::steady_clock::now() >= deadline) return ready();
     sched_yield();
   }
+}
+
+// A compute thread that is busy for milliseconds gives way to an event loop that wakes on its core: without, Linux lets the
+// loop wait for the rest of a time slice, and every message between processes with it. On Linux 0 means the calling thread.
+constexpr int kNiceness = 5;
+void give_way_to_event_loops() {
+#ifdef __linux__
+  ::setpriority(PRIO_PROCESS, 0, ::getpriority(PRIO_PROCESS, 0) + kNiceness);
+#endif
 }
 
 uint32_t phase_of(uint64_t ticket) { return static_cast<uint32_t>(ticket >> 32); }
@@ -105,6 +115,7 @@ bool Team::wait_for_phase(uint32_t seen) {
 }
 
 void Team::helper_main(int thread) {
+  give_way_to_event_loops();
   uint32_t seen = 0;
   while (wait_for_phase(seen)) {
     seen = phase_of(ticket_.load(std::memory_order_acquire));
@@ -152,6 +163,7 @@ bool ThreadPool::submit(Job* job) {
 }
 
 void ThreadPool::leader_main() {
+  give_way_to_event_loops();
   const auto awake = [&] { return queued_.load(std::memory_order_acquire) > 0 || stopping_.load(std::memory_order_acquire); };
   for (;;) {
     spin_until(awake);

@@ -47,8 +47,8 @@ export interface ForwardBench {
 const PAGE_TOKENS = 16;
 /** As many as a step of a served prompt has by default; also what is prefilled at a time before decoding. */
 const STEP_TOKENS = 512;
-/** The attention worker's default: smaller micro-batches are not worth a split. */
-const MICRO_BATCH_MIN_ROWS = 16;
+/** The attention worker's default. */
+const MICRO_BATCH_MIN_ROWS = 4;
 
 const GREEDY: SamplingParams = {
   temperature: 0,

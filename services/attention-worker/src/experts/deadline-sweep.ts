@@ -1,15 +1,18 @@
 import type { Clock } from "@moiety/core";
 
-interface Pending {
-  readonly dueMs: number;
-  readonly expire: () => void;
+/** Something with a deadline. */
+export interface Expiring {
+  /** By the monotonic clock. */
+  dueMs: number;
+  /** Called once for each `add`, up to a tick late, unless it is deleted before. */
+  expire(): void;
 }
 
 /** Deadlines of many short calls, at the price of a set's entry each: one sleeper looks after them all, `tickMs` apart. */
 export class DeadlineSweep {
   readonly #clock: Clock;
   readonly #tickMs: number;
-  readonly #pending = new Set<Pending>();
+  readonly #pending = new Set<Expiring>();
   #sweeping = false;
 
   constructor(clock: Clock, tickMs: number) {
@@ -17,26 +20,27 @@ export class DeadlineSweep {
     this.#tickMs = tickMs;
   }
 
-  /** Calls `expire` once, up to a tick later than `afterMs` from now. Returns how to prevent it. */
-  add(afterMs: number, expire: () => void): () => void {
-    const entry = { dueMs: this.#clock.monotonicMs() + afterMs, expire };
+  add(entry: Expiring): void {
     this.#pending.add(entry);
     if (!this.#sweeping) void this.#sweep();
-    return () => this.#pending.delete(entry);
   }
 
-  /** Runs for as long as anything is pending. */
+  delete(entry: Expiring): void {
+    this.#pending.delete(entry);
+  }
+
+  /** Goes on for a tick after the last entry: a call that follows soon finds it running. */
   async #sweep(): Promise<void> {
     this.#sweeping = true;
-    while (this.#pending.size > 0) {
+    do {
       await this.#clock.sleep(this.#tickMs);
       const nowMs = this.#clock.monotonicMs();
-      for (const entry of this.#pending) {
+      for (const entry of [...this.#pending]) {
         if (entry.dueMs > nowMs) continue;
         this.#pending.delete(entry);
         entry.expire();
       }
-    }
+    } while (this.#pending.size > 0);
     this.#sweeping = false;
   }
 }

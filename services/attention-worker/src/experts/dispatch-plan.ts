@@ -70,10 +70,10 @@ export function planDispatches<Target>(choices: RowChoices, options: PlanOptions
 function seal<Target>(draft: Draft<Target>): PlannedDispatch<Target> {
   return {
     target: draft.target,
-    rows: Uint32Array.from(draft.rows),
-    pairRows: Uint16Array.from(draft.pairRows),
-    experts: Uint16Array.from(draft.experts),
-    slots: Uint32Array.from(draft.slots),
+    rows: new Uint32Array(draft.rows),
+    pairRows: new Uint16Array(draft.pairRows),
+    experts: new Uint16Array(draft.experts),
+    slots: new Uint32Array(draft.slots),
   };
 }
 
@@ -108,4 +108,23 @@ class TargetChooser<Target> {
     }
     return best;
   }
+}
+
+/** All choices of a batch: row by row, in the order of the gate's choice. */
+export function choicesOfBatch(expertIds: Uint16Array, expertsPerToken: number): RowChoices {
+  const count = expertIds.length;
+  const rows = new Uint32Array(count);
+  const slots = new Uint32Array(count);
+  for (let slot = 0, row = 0; slot < count; row += 1) {
+    for (let choice = 0; choice < expertsPerToken && slot < count; choice += 1, slot += 1) {
+      rows[slot] = row;
+      slots[slot] = slot;
+    }
+  }
+  return { rows, experts: expertIds, slots };
+}
+
+/** What a dispatch asked for, to be planned again. */
+export function choicesOfDispatch({ rows, pairRows, experts, slots }: PlannedDispatch<unknown>): RowChoices {
+  return { rows: Uint32Array.from(pairRows, (row) => rows[row] as number), experts, slots };
 }

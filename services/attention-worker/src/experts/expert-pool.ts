@@ -4,9 +4,9 @@ import type { ExpertRowsPart } from "@moiety/kernels";
 export interface LayerCall {
   readonly layer: number;
   readonly rows: number;
-  /** `[rows, hidden]` in the activation type. Copied, if need be, before `run` returns its promise. */
+  /** `[rows, hidden]` in the activation type. Not to be changed until `run`'s promise settles; not used afterwards. */
   readonly normed: Uint8Array;
-  /** `[rows, expertsPerToken]`, best first. Copied likewise. */
+  /** `[rows, expertsPerToken]`, best first. Likewise. */
   readonly expertIds: Uint16Array;
 }
 

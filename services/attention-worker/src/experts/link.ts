@@ -39,14 +39,6 @@ export interface LinkOptions {
   readonly onChange: () => void;
 }
 
-/** A call that was handed to a link. */
-export interface PendingCall {
-  /** Never rejects. */
-  readonly outcome: Promise<CallOutcome>;
-  /** Gives up: an answer that still comes is ignored. */
-  abandon(): void;
-}
-
 /** What is open of one opening. */
 interface Halves {
   readonly client: RowClient<ResultRows>;
@@ -70,7 +62,8 @@ export class Link {
   #nextCallId = 1;
   #sentBytes = 0;
   #outstandingRows = 0;
-  #congested = false;
+  /** A message is being written. The next one waits: its rows are copied when it is written, and may have been let go of before. */
+  #writing = false;
 
   constructor(options: LinkOptions) {
     this.workerId = options.workerId;
@@ -93,27 +86,30 @@ export class Link {
     return this.#outstandingRows;
   }
 
-  /** Sends a call, at once if there is room. A link that is not up loses it at once. */
-  send(call: LinkCall): PendingCall {
-    let settle: (outcome: CallOutcome) => void = () => {};
-    const outcome = new Promise<CallOutcome>((resolve) => {
-      settle = resolve;
-    });
-    if (!this.up) {
-      settle({ kind: "lost", reason: "the link is down" });
-      return { outcome, abandon: () => {} };
+  /** Sends a call, at once if there is room. A link that is not up loses it at once. Absent: the call is settled already. */
+  send(call: LinkCall): OutstandingCall | undefined {
+    const refusal = this.#refusal();
+    if (refusal !== undefined) {
+      call.settle(refusal);
+      return undefined;
     }
-    const { frame, slots } = call.dispatch;
-    const bytes = frame.rows.length + slots.length * this.#rowBytes;
-    const entry: OutstandingCall = { ...call, callId: this.#takeCallId(), bytes, settle };
-    if (this.#waiting.length >= this.#options.maxWaitingCalls) {
-      settle({ kind: "refused", code: "RESOURCE_EXHAUSTED", message: "too many calls wait for this link", epoch: 0 });
-      return { outcome, abandon: () => {} };
-    }
-    this.#waiting.push(entry);
-    this.#outstandingRows += frame.rowCount;
+    const { rows, slots } = call.dispatch;
+    const bytes = (rows.length + slots.length) * this.#rowBytes;
+    const sent: OutstandingCall = { call, callId: this.#takeCallId(), bytes, encodeUs: 0 };
+    this.#waiting.push(sent);
+    this.#outstandingRows += rows.length;
     this.#pump();
-    return { outcome, abandon: () => this.#abandon(entry) };
+    return sent;
+  }
+
+  /** Forgets a call, unsettled: an answer that still comes is ignored. */
+  abandon(sent: OutstandingCall): void {
+    if (this.#sent.get(sent.callId) === sent) this.#forget(sent);
+    else if (this.#waiting.includes(sent)) {
+      this.#waiting = this.#waiting.filter((waiting) => waiting !== sent);
+      this.#outstandingRows -= sent.call.dispatch.rows.length;
+    } else return;
+    this.#pump();
   }
 
   /** Lets go of everything; outstanding calls are lost. */
@@ -174,10 +170,6 @@ export class Link {
     halves.dispatches = stream;
     stream.on("cancelled", () => this.#fail(linkId, "the worker let go of the stream of calls"));
     stream.on("error", (error) => this.#fail(linkId, error.message));
-    stream.on("drain", () => {
-      this.#congested = false;
-      this.#pump();
-    });
     stream.sendMetadata(new Metadata());
     this.#apply({ kind: "half-open", linkId, half: "dispatches" });
   }
@@ -186,7 +178,7 @@ export class Link {
   #release(reason: string): void {
     const halves = this.#halves;
     this.#halves = undefined;
-    this.#congested = false;
+    this.#writing = false;
     halves?.timer.abort();
     halves?.withdraw();
     halves?.results.cancel();
@@ -197,52 +189,60 @@ export class Link {
     this.#sent.clear();
     this.#sentBytes = 0;
     this.#outstandingRows = 0;
-    for (const call of lost) call.settle({ kind: "lost", reason });
+    for (const { call } of lost) call.settle({ kind: "lost", reason });
+  }
+
+  #refusal(): CallOutcome | undefined {
+    if (!this.up) return { kind: "lost", reason: "the link is down" };
+    if (this.#waiting.length < this.#options.maxWaitingCalls) return undefined;
+    return { kind: "refused", code: "RESOURCE_EXHAUSTED", message: "too many calls wait for this link", epoch: 0 };
   }
 
   /** Sends what waits, as far as the bound and the stream allow. */
   #pump(): void {
     const stream = this.#halves?.dispatches;
-    if (!this.up || stream === undefined) return;
-    while (!this.#congested) {
-      const call = this.#waiting[0];
-      if (call === undefined) return;
-      if (this.#sentBytes > 0 && this.#sentBytes + call.bytes > this.#options.maxOutstandingBytes) return;
-      this.#waiting.shift();
-      call.sentMs = this.#options.clock.monotonicMs();
-      this.#sent.set(call.callId, call);
-      this.#sentBytes += call.bytes;
-      const { callId, epoch, layer, dispatch } = call;
-      this.#congested = !stream.write({ header: { callId, epoch, layer }, frame: dispatch.frame });
-    }
+    if (!this.up || stream === undefined || this.#writing) return;
+    const next = this.#waiting[0];
+    if (next === undefined) return;
+    if (this.#sentBytes > 0 && this.#sentBytes + next.bytes > this.#options.maxOutstandingBytes) return;
+    this.#waiting.shift();
+    this.#sent.set(next.callId, next);
+    this.#sentBytes += next.bytes;
+    this.#write(stream, next);
+  }
+
+  #write(stream: DispatchStream, sent: OutstandingCall): void {
+    const { clock } = this.#options;
+    const { epoch, layer, dispatch, source } = sent.call;
+    const { rows, pairRows, experts } = dispatch;
+    const startMs = clock.monotonicMs();
+    const content = { source, rowBytes: this.#rowBytes, rows, pairRows, experts };
+    this.#writing = true;
+    stream.write({ header: { callId: sent.callId, epoch, layer }, content }, () => {
+      if (this.#halves?.dispatches !== stream) return;
+      this.#writing = false;
+      this.#pump();
+    });
+    sent.sentMs = clock.monotonicMs();
+    sent.encodeUs = (sent.sentMs - startMs) * 1_000;
   }
 
   #receive(linkId: string, answer: ResultRows): void {
     if (this.#state.kind !== "up" || this.#state.linkId !== linkId) return;
-    const call = this.#sent.get(answer.callId);
-    if (call === undefined) {
+    const sent = this.#sent.get(answer.callId);
+    if (sent === undefined) {
       this.#options.observer.ignored({ workerId: this.workerId });
       return;
     }
-    this.#forget(call);
-    call.settle(outcomeOf(call, answer, { nowMs: this.#options.clock.monotonicMs(), rowBytes: this.#rowBytes }));
+    this.#forget(sent);
     this.#pump();
+    sent.call.settle(outcomeOf(sent, answer, { nowMs: this.#options.clock.monotonicMs(), rowBytes: this.#rowBytes }));
   }
 
-  #abandon(call: OutstandingCall): void {
-    if (this.#sent.get(call.callId) === call) this.#forget(call);
-    else if (this.#waiting.includes(call)) {
-      this.#waiting = this.#waiting.filter((waiting) => waiting !== call);
-      this.#outstandingRows -= call.dispatch.frame.rowCount;
-    } else return;
-    call.settle({ kind: "abandoned" });
-    this.#pump();
-  }
-
-  #forget(call: OutstandingCall): void {
-    this.#sent.delete(call.callId);
-    this.#sentBytes -= call.bytes;
-    this.#outstandingRows -= call.dispatch.frame.rowCount;
+  #forget(sent: OutstandingCall): void {
+    this.#sent.delete(sent.callId);
+    this.#sentBytes -= sent.bytes;
+    this.#outstandingRows -= sent.call.dispatch.rows.length;
   }
 
   /** 32 bits, never one that is still in use. */

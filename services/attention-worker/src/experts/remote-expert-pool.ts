@@ -1,18 +1,18 @@
 import { AppError, type Clock, invariant, type PlacementTable, systemClock, type WorkerId } from "@moiety/core";
 import { type ModelIdentity, rowBytesOf } from "@moiety/proto";
 import { advertisedAddress, backoffMs, plainTransport, type Transport } from "@moiety/runtime";
+import { AbortWatch } from "./abort-watch.js";
 import { ChangeBell } from "./change-bell.js";
 import { DeadlineSweep } from "./deadline-sweep.js";
-import { planDispatches, type RowChoices } from "./dispatch-plan.js";
+import { Delivery, type DeliveryContext, type Failure } from "./delivery.js";
+import { choicesOfBatch, choicesOfDispatch, type PlannedDispatch, planDispatches, type RowChoices } from "./dispatch-plan.js";
 import { type DispatchServer, startDispatchServer } from "./dispatch-server.js";
 import type { ExpertPool, LayerCall, LayerResult } from "./expert-pool.js";
 import { type ExpertPoolObserver, silentObserver } from "./expert-pool-observer.js";
-import { LayerRun } from "./layer-run.js";
+import { LayerRun, type RunPart } from "./layer-run.js";
 import type { Link } from "./link.js";
 import { LinkSet } from "./link-set.js";
-import { type CallOutcome, fatalError } from "./outstanding-calls.js";
 import { buildView, emptyView, type PlacementView } from "./placement-view.js";
-import { choicesOf, type PreparedDispatch, prepareDispatch } from "./prepared-dispatch.js";
 
 export interface RemoteExpertPoolOptions {
   readonly selfId: WorkerId;
@@ -55,8 +55,16 @@ const DEFAULT_LIMITS: RemoteExpertPoolLimits = {
   retireMs: 10_000,
 };
 
-type Prepared = PreparedDispatch<Link>;
-type Failure = Exclude<CallOutcome, { kind: "rows" } | { kind: "abandoned" }> | { readonly kind: "late" };
+/** What is to be computed, where its rows lie, and how often that was tried. */
+interface Work {
+  readonly choices: RowChoices;
+  readonly source: Uint8Array;
+  readonly attempt: number;
+  readonly avoid?: Link;
+}
+
+/** A run of no rows has no other part. */
+const SENDING: RunPart = { abandon: () => {} };
 
 const REPEAT_BACKOFF = { firstMs: 5, maxMs: 500 };
 
@@ -73,7 +81,8 @@ export class RemoteExpertPool implements ExpertPool {
   readonly #server: DispatchServer;
   readonly #links: LinkSet;
   readonly #runs = new Set<LayerRun>();
-  readonly #deadlines: DeadlineSweep;
+  readonly #aborts = new AbortWatch();
+  readonly #delivering: DeliveryContext;
   #newest: PlacementTable | undefined;
   #active: PlacementTable | undefined;
   #view: PlacementView<Link>;
@@ -87,7 +96,14 @@ export class RemoteExpertPool implements ExpertPool {
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.#observer = observer;
     this.#clock = clock;
-    this.#deadlines = new DeadlineSweep(clock, Math.min(100, this.#limits.callDeadlineMs / 4));
+    this.#delivering = {
+      deadlines: new DeadlineSweep(clock, Math.min(100, this.#limits.callDeadlineMs / 4)),
+      observer,
+      monotonicMs: () => clock.monotonicMs(),
+      maxDeadlineMs: this.#limits.maxCallDeadlineMs,
+      hasAlternative: (layer, dispatch) => this.#hasAlternative(layer, dispatch),
+      repeat: (delivery, failure) => this.#repeatLater(delivery, failure),
+    };
     this.#random = random;
     this.#server = server;
     this.address = advertisedAddress(options.listenAddress, server.port, options.advertiseAddress);
@@ -129,14 +145,19 @@ export class RemoteExpertPool implements ExpertPool {
     const perToken = this.#model.expertsPerToken;
     invariant(call.normed.length === call.rows * this.#rowBytes, "normed holds one row of activations per row");
     invariant(call.expertIds.length === call.rows * perToken, "expertIds holds one id per row and choice");
-    const run = new LayerRun(call.layer, signal);
-    if (this.#closed) run.fail(new AppError("CANCELLED", "the pool is closed"));
+    const run = new LayerRun(call.layer);
+    const { result } = run;
     this.#runs.add(run);
+    this.#aborts.add(signal, run);
+    if (this.#closed) run.fail(new AppError("CANCELLED", "the pool is closed"));
+    run.begin(SENDING);
+    if (!run.over) this.#send(run, { choices: choicesOfBatch(call.expertIds, perToken), source: call.normed, attempt: 0 });
+    run.end(SENDING);
     try {
-      if (!run.over) await this.#runAll(run, firstChoices(call, perToken), { source: call.normed, attempt: 0 });
-      return run.finish();
+      return await result;
     } finally {
       this.#runs.delete(run);
+      this.#aborts.delete(signal, run);
     }
   }
 
@@ -160,94 +181,44 @@ export class RemoteExpertPool implements ExpertPool {
     this.#changed.ring();
   }
 
-  /** Plans, copies the rows (before the first await) and delivers every dispatch. */
-  async #runAll(run: LayerRun, choices: RowChoices, from: { source: Uint8Array; attempt: number; avoid?: Link }): Promise<void> {
+  /** Plans by what is live now, and sends. */
+  #send(run: LayerRun, { choices, source, attempt, avoid }: Work): void {
     const startMs = this.#clock.monotonicMs();
-    const { source, attempt, avoid } = from;
     const view = this.#view;
+    const { maxRowsPerCall: maxRows, callDeadlineMs, maxCallDeadlineMs } = this.#limits;
     const planned = planDispatches<Link>(choices, {
       candidates: (expert) => preferOthers(view.candidates(run.layer, expert), avoid),
       load: (link) => link.outstandingRows,
-      maxRows: this.#limits.maxRowsPerCall,
+      maxRows,
     });
-    const prepared = planned.map((dispatch) => prepareDispatch(dispatch, source, this.#rowBytes));
-    const hop = { attempt, epoch: view.epoch, encodeUs: (this.#clock.monotonicMs() - startMs) * 1_000 };
-    await Promise.all(prepared.map((dispatch) => this.#deliver(run, dispatch, hop)));
-  }
-
-  async #deliver(run: LayerRun, dispatch: Prepared, hop: { attempt: number; epoch: number; encodeUs: number }): Promise<void> {
-    const { target: link } = dispatch;
-    if (link === undefined) {
-      await this.#park(run, dispatch);
-      return run.over ? undefined : this.#repeat(run, dispatch, 0);
-    }
-    run.called(link.workerId);
-    const outcome = await this.#call(run, { link, dispatch, attempt: hop.attempt, epoch: hop.epoch });
-    if (run.over || outcome.kind === "abandoned") return;
-    if (outcome.kind === "rows") {
-      const { networkUs, queueUs, computeUs } = outcome;
-      const timings = { encodeUs: hop.encodeUs, networkUs, queueUs, computeUs };
-      run.add({ rows: outcome.rows, slots: dispatch.slots }, timings);
-      const counts = { rows: dispatch.rows.length, pairs: dispatch.slots.length, attempt: hop.attempt };
-      this.#observer.answered({ workerId: link.workerId, layer: run.layer, ...counts, timings });
-      return;
-    }
-    const fatal = outcome.kind === "refused" ? fatalError(outcome, hop.attempt) : undefined;
-    if (fatal !== undefined) return run.fail(fatal);
-    this.#observer.repeated({ workerId: link.workerId, layer: run.layer, ...describe(outcome) });
-    await this.#pauseBeforeRepeat(run, outcome, hop.attempt);
-    if (!run.over) await this.#repeat(run, dispatch, hop.attempt + 1, link);
-  }
-
-  #repeat(run: LayerRun, dispatch: Prepared, attempt: number, avoid?: Link): Promise<void> {
-    return this.#runAll(run, choicesOf(dispatch), {
-      source: dispatch.frame.rows,
-      attempt,
-      ...(avoid !== undefined && { avoid }),
-    });
-  }
-
-  /** Sends and waits: for the answer, or for a deadline after which it is worth asking somebody else. */
-  async #call(
-    run: LayerRun,
-    call: { link: Link; dispatch: Prepared; attempt: number; epoch: number },
-  ): Promise<CallOutcome | { kind: "late" }> {
-    const { link, dispatch, attempt, epoch } = call;
-    const { maxCallDeadlineMs, callDeadlineMs } = this.#limits;
-    const pending = link.send({ layer: run.layer, epoch, dispatch });
+    const planUs = (this.#clock.monotonicMs() - startMs) * 1_000;
     const deadlineMs = Math.min(maxCallDeadlineMs, callDeadlineMs * 2 ** Math.min(attempt, 20));
-    for (let waitedMs = deadlineMs; ; waitedMs += deadlineMs) {
-      const outcome = await this.#withinDeadline(run, pending.outcome, deadlineMs);
-      if (outcome !== undefined) return outcome;
-      if (run.over) {
-        pending.abandon();
-        return { kind: "abandoned" };
-      }
-      const abandoned = waitedMs >= maxCallDeadlineMs || this.#hasAlternative(run.layer, dispatch);
-      this.#observer.timedOut({ workerId: link.workerId, layer: run.layer, waitedMs, abandoned });
-      if (!abandoned) continue;
-      pending.abandon();
-      return { kind: "late" };
-    }
-  }
-
-  /** Absent: the deadline passed or the run is over. */
-  async #withinDeadline(run: LayerRun, outcome: Promise<CallOutcome>, ms: number): Promise<CallOutcome | undefined> {
-    let forgetDeadline = () => {};
-    const late = new Promise<undefined>((resolve) => {
-      forgetDeadline = this.#deadlines.add(ms, () => resolve(undefined));
+    const common = { run, source, attempt, deadlineMs, planUs, epoch: view.epoch };
+    const deliveries = planned.map((dispatch) => {
+      const { target: link } = dispatch;
+      if (link !== undefined) return new Delivery(this.#delivering, { ...common, link, dispatch });
+      void this.#park(run, dispatch, source);
+      return undefined;
     });
-    const first = await Promise.race([outcome, late, run.stopped]);
-    forgetDeadline();
-    return first ?? undefined;
+    for (const delivery of deliveries) if (!run.over) delivery?.start();
   }
 
-  #hasAlternative(layer: number, dispatch: Prepared): boolean {
+  #hasAlternative(layer: number, dispatch: PlannedDispatch<Link>): boolean {
     return dispatch.experts.some((expert) => this.#view.candidates(layer, expert).some((link) => link !== dispatch.target));
   }
 
-  /** Waits until one of the experts has a live worker. */
-  async #park(run: LayerRun, dispatch: Prepared): Promise<void> {
+  async #repeatLater({ spec }: Delivery, failure: Failure): Promise<void> {
+    const { run, dispatch, source, attempt, link } = spec;
+    // Whoever told of the failure is in the middle of something.
+    await null;
+    await this.#pauseBeforeRepeat(run, failure, attempt);
+    if (!run.over) this.#send(run, { choices: choicesOfDispatch(dispatch), source, attempt: attempt + 1, avoid: link });
+  }
+
+  /** Waits until one of the experts has a live worker, and sends then. */
+  async #park(run: LayerRun, dispatch: PlannedDispatch<Link>, source: Uint8Array): Promise<void> {
+    const part: RunPart = { abandon: () => {} };
+    run.begin(part);
     this.#observer.parked({ layer: run.layer, experts: [...new Set(dispatch.experts)] });
     const served = () => dispatch.experts.some((expert) => this.#view.candidates(run.layer, expert).length > 0);
     while (!run.over && !served()) {
@@ -255,6 +226,8 @@ export class RemoteExpertPool implements ExpertPool {
       await Promise.race([change.promise, run.stopped]);
       change.forget();
     }
+    if (!run.over) this.#send(run, { choices: choicesOfDispatch(dispatch), source, attempt: 0 });
+    run.end(part);
   }
 
   /** Gives the world time to change: not at all after a first loss, longer with every repetition. */
@@ -271,18 +244,7 @@ export class RemoteExpertPool implements ExpertPool {
   }
 }
 
-function firstChoices(call: LayerCall, expertsPerToken: number): RowChoices {
-  const slots = Uint32Array.from({ length: call.expertIds.length }, (_, slot) => slot);
-  return { rows: slots.map((slot) => Math.floor(slot / expertsPerToken)), experts: call.expertIds, slots };
-}
-
 function preferOthers(candidates: readonly Link[], avoid: Link | undefined): readonly Link[] {
   if (avoid === undefined || candidates.length < 2) return candidates;
   return candidates.filter((link) => link !== avoid);
-}
-
-function describe(failure: Failure) {
-  if (failure.kind === "refused") return { reason: failure.code, message: failure.message };
-  if (failure.kind === "lost") return { reason: "LINK_LOST" as const, message: failure.reason };
-  return { reason: "DEADLINE_EXCEEDED" as const, message: "no answer within the deadline" };
 }

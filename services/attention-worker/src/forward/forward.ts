@@ -5,7 +5,8 @@ import { whenAllAborted } from "./abort.js";
 import { type ForwardRows, placeDraws, toBatchSpec } from "./forward-rows.js";
 import { type ForwardModel, type LayerTimings, runLayers } from "./layers.js";
 import { drawMasked } from "./masked-draws.js";
-import { type MicroBatchOptions, splitMicroBatches } from "./micro-batches.js";
+import { MicroBatchPolicy, type StageTimes } from "./micro-batch-policy.js";
+import { type MicroBatchOptions, mostMicroBatches, splitMicroBatches } from "./micro-batches.js";
 
 /** What became of planned rows. */
 export type RowsOutcome =
@@ -22,6 +23,7 @@ export interface ForwardOptions extends MicroBatchOptions {
 export class Forward {
   readonly #model: ForwardModel;
   readonly #options: ForwardOptions;
+  readonly #policy = new MicroBatchPolicy();
 
   constructor(model: ForwardModel, options: ForwardOptions) {
     this.#model = model;
@@ -30,24 +32,40 @@ export class Forward {
 
   /** Never rejects: a pass that fails is the outcome of the rows in it, and of no others. */
   async run(step: readonly ForwardRows[]): Promise<RowsOutcome[]> {
-    const batches = splitMicroBatches(step, this.#options);
+    if (mostMicroBatches(step, this.#options) < 2) return this.#runLanes(step, 1);
+    const rows = step.reduce((sum, each) => sum + each.rows.count, 0);
+    const microBatches = this.#policy.decide(rows);
+    const stages = { attendUs: 0, networkUs: 0, computeUs: 0 };
+    const startedMs = performance.now();
+    const outcomes = await this.#runLanes(step, microBatches, stages);
+    const stepUs = (performance.now() - startedMs) * 1_000;
+    const failed = outcomes.some(({ kind }) => kind === "failed");
+    if (!failed) this.#policy.observe({ rows, microBatches, stepUs, stages });
+    return outcomes;
+  }
+
+  async #runLanes(step: readonly ForwardRows[], lanes: 1 | 2, stages?: Writable<StageTimes>): Promise<RowsOutcome[]> {
+    const batches = splitMicroBatches(step, { ...this.#options, lanes });
     const outcomes: RowsOutcome[] = [];
     const lane = async () => {
       for (let batch = batches.shift(); batch !== undefined; batch = batches.shift())
-        outcomes.push(...(await this.#runBatch(batch)));
+        outcomes.push(...(await this.#runBatch(batch, stages)));
     };
     await Promise.all(Array.from({ length: Math.min(this.#options.lanes, batches.length) }, lane));
     return outcomes;
   }
 
-  async #runBatch(group: readonly ForwardRows[]): Promise<RowsOutcome[]> {
+  async #runBatch(group: readonly ForwardRows[], stages?: Writable<StageTimes>): Promise<RowsOutcome[]> {
     const abandoned = whenAllAborted(group.map(({ signal }) => signal));
     try {
       const draws = placeDraws(group);
       const samples = await runLayers(this.#model, toBatchSpec(group.map(({ rows }) => rows)), {
         signal: abandoned.signal,
         last: (batch) => drawMasked(draws, (rows) => this.#model.attention.sample(batch, rows)),
-        ...(this.#options.onLayer === undefined ? {} : { onLayer: this.#options.onLayer }),
+        onLayer: (timings) => {
+          if (stages !== undefined) addTo(stages, timings);
+          this.#options.onLayer?.(timings);
+        },
       });
       let first = 0;
       return group.map(({ rows, draws: own }) => {
@@ -61,4 +79,13 @@ export class Forward {
       abandoned.dispose();
     }
   }
+}
+
+type Writable<T> = { -readonly [Key in keyof T]: T[Key] };
+
+function addTo(stages: Writable<StageTimes>, timings: LayerTimings): void {
+  // From the result rows on: the combine before it is in there.
+  stages.attendUs += timings.gateUs;
+  stages.networkUs += timings.encodeUs + timings.networkUs;
+  stages.computeUs += timings.queueUs + timings.computeUs;
 }

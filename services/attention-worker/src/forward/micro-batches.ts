@@ -3,8 +3,14 @@ import type { ForwardRows } from "./forward-rows.js";
 export interface MicroBatchOptions {
   /** Micro-batches that take turns: 1 when experts are in this process, otherwise 2. */
   readonly lanes: number;
-  /** Fewer rows than this per micro-batch are not worth a split. */
+  /** Fewer rows than this per micro-batch are never worth a split; whether more are is measured. */
   readonly minRows: number;
+}
+
+/** How many micro-batches of shared rows a step can be split into: 1 or more. */
+export function mostMicroBatches(step: readonly ForwardRows[], { lanes, minRows }: MicroBatchOptions): number {
+  const shared = step.filter((each) => !each.alone);
+  return Math.max(1, Math.min(lanes, shared.length, Math.floor(rowsOf(shared) / minRows)));
 }
 
 /**
@@ -14,8 +20,7 @@ export interface MicroBatchOptions {
 export function splitMicroBatches(step: readonly ForwardRows[], options: MicroBatchOptions): ForwardRows[][] {
   const alone = step.filter((each) => each.alone).map((each) => [each]);
   const shared = step.filter((each) => !each.alone);
-  const total = rowsOf(shared);
-  const lanes = Math.max(1, Math.min(options.lanes, shared.length, Math.floor(total / options.minRows)));
+  const lanes = mostMicroBatches(step, options);
   const groups: ForwardRows[][] = Array.from({ length: lanes }, () => []);
   for (const each of shared.toSorted((a, b) => b.rows.count - a.rows.count)) {
     const smallest = groups.reduce((best, group) => (rowsOf(group) < rowsOf(best) ? group : best));

@@ -4,26 +4,25 @@ import type { ExpertCall, ExpertEngine } from "@moiety/kernels";
 import type { ModelIdentity } from "@moiety/proto";
 import type { Logger } from "@moiety/runtime";
 import { expertWorkerConfigSchema } from "../config.js";
-import { serveExperts } from "../server.js";
+import { type ExpertWorker, serveExperts } from "../server.js";
 
 /** The far end of a hop's measurement, to run in a process of its own. */
 export interface HopEcho {
-  /** Speaks the data plane, as an expert worker whose only expert gives back what it gets. */
-  readonly workerAddress: string;
+  /** Speak the data plane, over TCP and over a Unix socket, as expert workers whose only expert gives back what it gets. */
+  readonly tcpAddress: string;
+  readonly unixAddress: string;
   /** Speaks bare TCP: a u32 length, little-endian, and so many bytes, which come back without the length. */
   readonly tcpPort: number;
   close(): Promise<void>;
 }
 
-/** Serves both on free ports of 127.0.0.1. `model` has one layer, one expert, one choice per row. */
-export async function serveHopEcho(options: { readonly model: ModelIdentity; readonly logger: Logger }): Promise<HopEcho> {
-  const { model, logger } = options;
-  const config = expertWorkerConfigSchema.parse({ MOIETY_WORKER_ID: "hop-echo", MOIETY_MODEL: "none" });
-  const source = { model, engine: new EchoEngine(), expertRefs: noRefs };
-  const worker = await serveExperts({ config, source, logger, joinRouter: false });
-  const { id, address } = worker;
-  const placement = { epoch: 1, phase: "active", layers: 1, experts: 1 } as const;
-  worker.applyPlacement(new PlacementTable({ ...placement, workers: [{ id, address, experts: [[]] }] }));
+/** Serves all three. `model` has one layer, one expert, one choice per row; `socket` is a path that is free. */
+export async function serveHopEcho(options: {
+  readonly model: ModelIdentity;
+  readonly logger: Logger;
+  readonly socket: string;
+}): Promise<HopEcho> {
+  const workers = [await echoWorker(options, "127.0.0.1:0"), await echoWorker(options, `unix:${options.socket}`)];
   const tcp = createServer({ noDelay: true }, echo);
   const tcpPort = await new Promise<number>((resolve) =>
     tcp.listen(0, "127.0.0.1", () => {
@@ -33,9 +32,27 @@ export async function serveHopEcho(options: { readonly model: ModelIdentity; rea
   );
   const close = async () => {
     tcp.close();
-    await worker.close();
+    await Promise.all(workers.map((worker) => worker.close()));
   };
-  return { workerAddress: address, tcpPort, close };
+  const [tcpAddress = "", unixAddress = ""] = workers.map(({ address }) => address);
+  return { tcpAddress, unixAddress, tcpPort, close };
+}
+
+async function echoWorker(
+  { model, logger }: { readonly model: ModelIdentity; readonly logger: Logger },
+  listenAddress: string,
+): Promise<ExpertWorker> {
+  const config = expertWorkerConfigSchema.parse({
+    MOIETY_WORKER_ID: "hop-echo",
+    MOIETY_MODEL: "none",
+    MOIETY_LISTEN_ADDRESS: listenAddress,
+  });
+  const source = { model, engine: new EchoEngine(), expertRefs: noRefs };
+  const worker = await serveExperts({ config, source, logger, joinRouter: false });
+  const { id, address } = worker;
+  const placement = { epoch: 1, phase: "active", layers: 1, experts: 1 } as const;
+  worker.applyPlacement(new PlacementTable({ ...placement, workers: [{ id, address, experts: [[]] }] }));
+  return worker;
 }
 
 function noRefs(): never {

@@ -35,15 +35,21 @@ export function checkCall(call: DispatchRows, facts: CallFacts): CheckedPairs | 
   }
   const rows = new Uint16Array(call.pairCount);
   const experts = new Uint16Array(call.pairCount);
+  const { pairs } = call;
+  const held = new Uint8Array(facts.model.experts);
   for (let pair = 0; pair < call.pairCount; pair += 1) {
-    const row = call.pairs.readUInt16LE(pair * 4);
-    const expert = call.pairs.readUInt16LE(pair * 4 + 2);
+    const at = pair * 4;
+    const row = (pairs[at] as number) | ((pairs[at + 1] as number) << 8);
+    const expert = (pairs[at + 2] as number) | ((pairs[at + 3] as number) << 8);
     if (row >= call.rowCount) return invalid(`pairs[${pair}].row: expected less than ${call.rowCount}, got ${row}`);
     if (expert >= facts.model.experts) {
       return invalid(`pairs[${pair}].expert: expected less than ${facts.model.experts}, got ${expert}`);
     }
-    if (!facts.holds(call.layer, expert)) {
-      return notHere(`expert ${expert} of layer ${call.layer} is not held here under placement ${facts.newestEpoch}`);
+    if (held[expert] === 0) {
+      if (!facts.holds(call.layer, expert)) {
+        return notHere(`expert ${expert} of layer ${call.layer} is not held here under placement ${facts.newestEpoch}`);
+      }
+      held[expert] = 1;
     }
     rows[pair] = row;
     experts[pair] = expert;

@@ -38,6 +38,11 @@ export class CallQueue {
   takeBatch(maxPairs: number): WaitingCall[] {
     const [oldest] = this.#calls;
     if (oldest === undefined) return [];
+    if (this.#calls.length === 1) {
+      this.#calls = [];
+      this.#bytes = 0;
+      return [oldest];
+    }
     const batch: WaitingCall[] = [];
     let room = Math.max(maxPairs, oldest.pairExperts.length);
     const left = this.#calls.filter((call) => {

@@ -64,7 +64,10 @@ export class ExpertLink implements CallOwner {
   /** A reader that is slower than its own calls gets no more of them until it has caught up. */
   answer(result: OutgoingResult): void {
     if (this.#closed) return;
-    if (!this.#options.results.write(result)) this.#dispatches.pause();
+    const taken = () => {
+      if (result.kind === "rows") result.frame.release();
+    };
+    if (!this.#options.results.write(result, taken)) this.#dispatches.pause();
   }
 
   /** Lets go of both streams. With a code, the attention worker hears why. */

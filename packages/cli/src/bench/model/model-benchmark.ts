@@ -1,9 +1,11 @@
 import { availableParallelism } from "node:os";
+import { dirname, join } from "node:path";
 import { type EvaluationExperts, openForwardBench } from "@moiety/attention-worker";
 import { invariant } from "@moiety/core";
 import { type Activation, benchmarkKernels, type KernelLevel, type MachineLimits } from "@moiety/kernels";
 import { openCheckpoint } from "@moiety/model";
 import { createLogger } from "@moiety/runtime";
+import type { ClusterPlan } from "../../cluster/run-plan.js";
 import { planBenchCluster } from "../bench-cluster.js";
 import type { BenchmarkOptions, BenchmarkResult } from "../benchmark.js";
 import { type CaseFigures, type CaseSettings, contextTokensFor, FULL, measureCase, QUICK } from "./model-cases.js";
@@ -66,10 +68,17 @@ async function runSharded(options: RunOptions): Promise<ModelRun> {
   const routerAddress = cluster.plan.services.find(({ kind }) => kind === "router")?.environment["MOIETY_LISTEN_ADDRESS"] ?? "";
   try {
     await cluster.start();
-    return await measureRun(options, { kind: "router", routerAddress }, expertThreads);
+    const listenAddress = neighbourOf(cluster.plan);
+    return await measureRun(options, { kind: "router", routerAddress, listenAddress }, expertThreads);
   } finally {
     await cluster.stop();
   }
+}
+
+/** Where this process listens: as the expert workers do. */
+function neighbourOf(plan: ClusterPlan): string {
+  const address = plan.services.find(({ kind }) => kind === "expert-worker")?.environment["MOIETY_LISTEN_ADDRESS"] ?? "";
+  return address.startsWith("unix:") ? `unix:${join(dirname(address.slice("unix:".length)), "bench.sock")}` : "127.0.0.1:0";
 }
 
 async function measureRun(options: RunOptions, experts: EvaluationExperts, expertThreads: number): Promise<ModelRun> {

@@ -1,0 +1,22 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import { openKernels } from "../src/index.js";
+
+/** The niceness of every thread of this process. */
+function niceness(): number[] {
+  return readdirSync("/proc/self/task").map((thread) => {
+    const fields = readFileSync(`/proc/self/task/${thread}/stat`, "utf8").split(") ").at(-1)?.split(" ") ?? [];
+    return Number(fields[16]);
+  });
+}
+
+describe.runIf(process.platform === "linux")("compute threads", () => {
+  it("give way to event loops", async () => {
+    const nice = (threads: readonly number[]) => threads.filter((each) => each === base + 5).length;
+    const base = Math.min(...niceness());
+    const before = nice(niceness());
+    const kernels = openKernels({ threads: 3 });
+    await expect.poll(() => nice(niceness())).toBe(before + 3);
+    await kernels.close();
+  });
+});
