@@ -11,6 +11,8 @@ namespace {
 constexpr uint32_t kClosed = 0xffffffffU;
 // Longer than the serial stretches between phases, shorter than what a sleeping core costs another process.
 constexpr auto kSpin = std::chrono::microseconds(20);
+// As long as JavaScript takes from one operation of a layer to the next.
+constexpr auto kSpinBetweenOperations = std::chrono::microseconds(100);
 
 inline void pause_core() {
 #if defined(__x86_64__) || defined(__i386__)
@@ -22,8 +24,8 @@ inline void pause_core() {
 
 // Spins until `ready` or the time is up; gives the core away now and then, for other processes may need it.
 template <class Ready>
-bool spin_until(Ready&& ready) {
-  const auto deadline = std::chrono::steady_clock::now() + kSpin;
+bool spin_until(Ready&& ready, std::chrono::microseconds spin = kSpin) {
+  const auto deadline = std::chrono::steady_clock::now() + spin;
   for (;;) {
     for (int i = 0; i < 32; ++i) {
       if (ready()) return true;
@@ -166,7 +168,7 @@ void ThreadPool::leader_main() {
   give_way_to_event_loops();
   const auto awake = [&] { return queued_.load(std::memory_order_acquire) > 0 || stopping_.load(std::memory_order_acquire); };
   for (;;) {
-    spin_until(awake);
+    spin_until(awake, kSpinBetweenOperations);
     Job* job = nullptr;
     {
       std::unique_lock<std::mutex> lock(mutex_);
