@@ -2,15 +2,26 @@ import type OpenAI from "openai";
 import { zodFunction } from "openai/helpers/zod";
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
-import { CALL_QUESTION, collect, only, POPULATION, RAINFALL, USER_QUESTION, type Use } from "./use.js";
+import {
+  AIR_QUALITY,
+  CALL_QUESTION,
+  collect,
+  only,
+  POPULATION,
+  RAINFALL,
+  SURE_QUESTION,
+  USER_QUESTION,
+  type Use,
+} from "./use.js";
 
 type Fields = Omit<Partial<OpenAI.ChatCompletionCreateParamsNonStreaming>, "stream">;
 type Call = OpenAI.ChatCompletionMessageToolCall | undefined;
 
-const TOOLS: OpenAI.ChatCompletionTool[] = [RAINFALL, POPULATION].map((definition) => ({
-  type: "function",
-  function: { ...definition },
-}));
+const toolsOf = (...definitions: readonly OpenAI.FunctionDefinition[]): OpenAI.ChatCompletionTool[] =>
+  definitions.map((definition) => ({ type: "function", function: { ...definition } }));
+const TOOLS = toolsOf(RAINFALL, POPULATION);
+/** What leaves the choice to the model. */
+const SURE = { messages: [{ role: "user" as const, content: SURE_QUESTION }], tools: toolsOf(AIR_QUALITY, POPULATION) };
 const NAMES = TOOLS.map((tool) => (tool.type === "function" ? tool.function.name : ""));
 const CITY = z.strictObject({ city: z.string().max(40) });
 
@@ -57,18 +68,18 @@ export function toolFeatures(use: () => Use): void {
 
   describe("tools of client.chat.completions", () => {
     it("auto: calls the function that the question needs, streamed and not", async () => {
-      expect(await calledBoth({ tool_choice: "auto" })).toBe(RAINFALL.name);
+      expect(await calledBoth({ ...SURE, tool_choice: "auto" })).toBe(AIR_QUALITY.name);
     });
 
     it("results: the answer to a call goes back, and is answered", async () => {
-      const { message } = await ask();
+      const { message } = await ask(SURE);
       const call = only(message.tool_calls);
       const messages: OpenAI.ChatCompletionMessageParam[] = [
-        ...request().messages,
+        ...SURE.messages,
         message,
-        { role: "tool", tool_call_id: call.id, content: '{"rainfall":12}' },
+        { role: "tool", tool_call_id: call.id, content: '{"air_quality":12}' },
       ];
-      const answer = await ask({ messages });
+      const answer = await ask({ ...SURE, messages });
       expect(answer).toMatchObject({ finish_reason: "stop", message: { content: expect.stringContaining("12") } });
     });
 

@@ -21,6 +21,9 @@ export const RAINFALL = {
     additionalProperties: false,
   },
 } as const;
+/** For tests that leave it to the model what to call: the default model is sure of this one, whatever the effort and the order. */
+export const SURE_QUESTION = "What is the air quality in Lisbon?";
+export const AIR_QUALITY = { ...RAINFALL, name: "get_air_quality", description: "Get the air quality of a city." } as const;
 export const POPULATION = { ...RAINFALL, name: "get_population", description: "Get the population of a city." } as const;
 
 /** A schema that ends every answer soon, whatever the model. */

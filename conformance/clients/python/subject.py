@@ -14,6 +14,9 @@ CITY_SCHEMA = {
     "additionalProperties": False,
 }
 RAINFALL = {"name": "get_rainfall", "description": "Get the rainfall of a city.", "parameters": CITY_SCHEMA}
+# For tests that leave it to the model what to call: the default model is sure of this one, whatever the effort and the order.
+SURE_QUESTION = "What is the air quality in Lisbon?"
+AIR_QUALITY = {"name": "get_air_quality", "description": "Get the air quality of a city.", "parameters": CITY_SCHEMA}
 POPULATION = {"name": "get_population", "description": "Get the population of a city.", "parameters": CITY_SCHEMA}
 
 client = OpenAI()

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Optional, Union
 import openai
 from pydantic import BaseModel, Field
 
-from subject import CALL_QUESTION, POPULATION, QUESTION, RAINFALL, client, model, only
+from subject import AIR_QUALITY, CALL_QUESTION, POPULATION, QUESTION, RAINFALL, SURE_QUESTION, client, model, only
 
 
 class Step(BaseModel):
@@ -118,6 +118,7 @@ class Chat(unittest.TestCase):
 
 class Tools(unittest.TestCase):
     tools = [{"type": "function", "function": definition} for definition in (RAINFALL, POPULATION)]
+    sure_tools = [{"type": "function", "function": definition} for definition in (AIR_QUALITY, POPULATION)]
 
     def called(self, **fields):
         fields = {"messages": [{"role": "user", "content": CALL_QUESTION}], "tools": self.tools, **fields}
@@ -136,14 +137,14 @@ class Tools(unittest.TestCase):
         return choice.message, call
 
     def test_auto_and_results(self):
-        message, call = self.called()
-        self.assertEqual(call.function.name, "get_rainfall")
+        message, call = self.called(messages=[{"role": "user", "content": SURE_QUESTION}], tools=self.sure_tools)
+        self.assertEqual(call.function.name, "get_air_quality")
         messages = [
-            {"role": "user", "content": CALL_QUESTION},
+            {"role": "user", "content": SURE_QUESTION},
             message.to_dict(),
-            {"role": "tool", "tool_call_id": call.id, "content": '{"rainfall":12}'},
+            {"role": "tool", "tool_call_id": call.id, "content": '{"air_quality":12}'},
         ]
-        self.assertIn("12", answer(messages=messages, tools=self.tools).message.content)
+        self.assertIn("12", answer(messages=messages, tools=self.sure_tools).message.content)
 
     def test_required_named_allowed_and_none(self):
         named = {"type": "function", "function": {"name": "get_population"}}

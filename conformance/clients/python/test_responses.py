@@ -6,9 +6,10 @@ from typing import Annotated
 import openai
 from pydantic import BaseModel, Field
 
-from subject import CALL_QUESTION, POPULATION, QUESTION, RAINFALL, client, model, only
+from subject import AIR_QUALITY, CALL_QUESTION, POPULATION, QUESTION, RAINFALL, SURE_QUESTION, client, model, only
 
 TOOLS = [{"type": "function", **definition, "strict": True} for definition in (RAINFALL, POPULATION)]
+SURE_TOOLS = [{"type": "function", **definition, "strict": True} for definition in (AIR_QUALITY, POPULATION)]
 
 
 class Sum(BaseModel):
@@ -66,14 +67,14 @@ class Responses(unittest.TestCase):
         self.assertEqual("".join(token.token for token in part.logprobs), part.text)
 
     def test_tools(self):
-        first = ask(input=CALL_QUESTION, tools=TOOLS)
+        first = ask(input=SURE_QUESTION, tools=SURE_TOOLS)
         call = only(calls_of(first))
-        self.assertEqual(call.name, "get_rainfall")
-        result = {"type": "function_call_output", "call_id": call.call_id, "output": '{"rainfall":12}'}
-        linked = ask(previous_response_id=first.id, input=[result], tools=TOOLS)
+        self.assertEqual(call.name, "get_air_quality")
+        result = {"type": "function_call_output", "call_id": call.call_id, "output": '{"air_quality":12}'}
+        linked = ask(previous_response_id=first.id, input=[result], tools=SURE_TOOLS)
         self.assertIn("12", linked.output_text)
-        history = [{"role": "user", "content": CALL_QUESTION}, *[item.to_dict() for item in first.output], result]
-        self.assertEqual(ask(input=history, tools=TOOLS).output_text, linked.output_text)
+        history = [{"role": "user", "content": SURE_QUESTION}, *[item.to_dict() for item in first.output], result]
+        self.assertEqual(ask(input=history, tools=SURE_TOOLS).output_text, linked.output_text)
 
     def test_tool_choice(self):
         named = {"type": "function", "name": "get_population"}
