@@ -24,13 +24,10 @@ inline Words broadcast_word(const uint16_t* p) {
 inline Vec odd_of(Words a) { return from_bits(_mm256_and_si256(a.v, _mm256_set1_epi32(static_cast<int>(0xffff0000)))); }
 inline Vec even_of(Words a) { return from_bits(_mm256_slli_epi32(a.v, 16)); }
 
-inline Vec dot(Vec total, Words weights, Words activations) {
-  return fma(even_of(weights), even_of(activations), fma(odd_of(weights), odd_of(activations), total));
-}
-
 }  // namespace
 }  // namespace moiety
 
+#include "pairs-by-fma.h"
 #include "pairs-simd.h"
 
 namespace moiety {

@@ -12,13 +12,10 @@ constexpr int kPairVectors[] = {4, 4, 4, 4};
 inline Vec odd_of(Words a) { return from_bits(_mm512_and_si512(a.v, _mm512_set1_epi32(static_cast<int>(0xffff0000)))); }
 inline Vec even_of(Words a) { return from_bits(_mm512_slli_epi32(a.v, 16)); }
 
-inline Vec dot(Vec total, Words weights, Words activations) {
-  return fma(even_of(weights), even_of(activations), fma(odd_of(weights), odd_of(activations), total));
-}
-
 }  // namespace
 }  // namespace moiety
 
+#include "pairs-by-fma.h"
 #include "pairs-simd.h"
 
 namespace moiety {

@@ -23,10 +23,6 @@ inline Words broadcast_word(const uint16_t* p) {
 inline Vec odd_of(Words a) { return from_bits(vandq_u32(a.v, vdupq_n_u32(0xffff0000))); }
 inline Vec even_of(Words a) { return from_bits(vshlq_n_u32(a.v, 16)); }
 
-inline Vec dot(Vec total, Words weights, Words activations) {
-  return fma(even_of(weights), even_of(activations), fma(odd_of(weights), odd_of(activations), total));
-}
-
 // Sets this thread's flush-to-zero bit.
 class FlushSubnormals {
  public:
@@ -45,6 +41,7 @@ class FlushSubnormals {
 }  // namespace
 }  // namespace moiety
 
+#include "pairs-by-fma.h"
 #include "pairs-simd.h"
 
 namespace moiety {

@@ -107,6 +107,11 @@ int failure_count = 0;
 std::set<std::string> told;
 }  // namespace
 
+Size random_slice(int64_t in, int64_t out, int64_t rows, Random& random) {
+  const int64_t begin = random.below(out);
+  return {in, out, rows, begin, begin + 1 + random.below(out - begin)};
+}
+
 void fail(const std::string& where, const std::string& what) {
   failure_count++;
   if (told.size() < 40 && told.insert(where).second) std::printf("FAIL %s: %s\n", where.c_str(), what.c_str());

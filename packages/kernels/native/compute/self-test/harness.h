@@ -76,6 +76,16 @@ float float_of_bf16(uint16_t bits);
 const std::vector<const KernelTable*>& levels();
 const KernelTable& scalar();
 
+// What fills results before a linear writes its own.
+constexpr float kUntouched = 12345.5f;
+
+// A linear and the outputs [begin, end) of it that are computed.
+struct Size {
+  int64_t in, out, rows, begin, end;
+};
+
+Size random_slice(int64_t in, int64_t out, int64_t rows, Random& random);
+
 // Says that a check failed, once per `where`, and counts it.
 void fail(const std::string& where, const std::string& what);
 int failures();

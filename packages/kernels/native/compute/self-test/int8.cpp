@@ -13,8 +13,6 @@ extern const Int8Kernels emulated_int8;
 namespace moiety::self_test {
 namespace {
 
-constexpr float kUntouched = 12345.5f;
-
 const std::vector<const Int8Kernels*>& int8_levels() {
   static const std::vector<const Int8Kernels*> all = [] {
     std::vector<const Int8Kernels*> found = {&emulated_int8};
@@ -77,10 +75,6 @@ struct QuantisedRows {
     const int64_t blocks = rows.in / 32;
     return {rows.values + r * rows.in, rows.scales + r * blocks, rows.corrections + r * blocks, count, rows.in};
   }
-};
-
-struct Size {
-  int64_t in, out, rows, begin, end;
 };
 
 std::string name_of(const Int8Kernels& level, const Size& s) {
@@ -211,11 +205,6 @@ void test_sums(int64_t in) {
     expect_near("scalar int8 sums in " + std::to_string(in), y.data()[o], sum,
                 static_cast<double>(in / 32 + 4) * 0x1p-24 * magnitude);
   }
-}
-
-Size random_slice(int64_t in, int64_t out, int64_t rows, Random& random) {
-  const int64_t begin = random.below(out);
-  return {in, out, rows, begin, begin + 1 + random.below(out - begin)};
 }
 
 }  // namespace

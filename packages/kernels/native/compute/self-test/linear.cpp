@@ -7,12 +7,6 @@
 namespace moiety::self_test {
 namespace {
 
-constexpr float kUntouched = 12345.5f;
-
-struct Size {
-  int64_t in, out, rows, begin, end;
-};
-
 std::string name_of(const KernelTable& level, const char* kernel, const Size& s) {
   return std::string(level.name) + " " + kernel + " in " + std::to_string(s.in) + " out " + std::to_string(s.out) +
          " rows " + std::to_string(s.rows) + " slice " + std::to_string(s.begin) + ".." + std::to_string(s.end);
@@ -121,11 +115,6 @@ void compare_formats(const Size& s, Random& random, Mood mood) {
     level->linear_bf16(w, {x.data(), s.rows, s.in}, {from_wide.data(), s.rows, s.out}, 0, s.out, false);
     expect_same(name_of(*level, "mxfp4 as bf16", s), from_packed.data(), from_wide.data(), from_wide.count());
   }
-}
-
-Size random_slice(int64_t in, int64_t out, int64_t rows, Random& random) {
-  const int64_t begin = random.below(out);
-  return {in, out, rows, begin, begin + 1 + random.below(out - begin)};
 }
 
 }  // namespace

@@ -9,8 +9,6 @@
 namespace moiety::self_test {
 namespace {
 
-constexpr float kUntouched = 12345.5f;
-
 const std::vector<const PairKernels*>& pair_levels() {
   static const std::vector<const PairKernels*> all = [] {
     std::vector<const PairKernels*> found;
@@ -58,10 +56,6 @@ struct RowsOfBf16 {
   }
   Bf16Rows from(int64_t r, int64_t count) const { return {reinterpret_cast<const uint16_t*>(bytes.data()) + r * stride, count, stride}; }
   float at(int64_t r, int64_t k) const { return float_of_bf16(from(r, 1).data[k]); }
-};
-
-struct Size {
-  int64_t in, out, rows, begin, end;
 };
 
 std::string name_of(const PairKernels& level, const Size& s) {
@@ -121,11 +115,6 @@ void test_accuracy(int64_t in) {
       expect_near("scalar pairs in " + std::to_string(in), y.data()[r * kOut + o], sum, static_cast<double>(in + 2) * 0x1p-24 * magnitude);
     }
   }
-}
-
-Size random_slice(int64_t in, int64_t out, int64_t rows, Random& random) {
-  const int64_t begin = random.below(out);
-  return {in, out, rows, begin, begin + 1 + random.below(out - begin)};
 }
 
 }  // namespace
