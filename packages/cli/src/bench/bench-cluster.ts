@@ -26,6 +26,25 @@ export interface BenchCluster {
   stop(): Promise<void>;
 }
 
+/** A Redis alone, as `moiety up` would start it. */
+export function planRedisAlone({ dataDir, tell }: Pick<BenchClusterOptions, "dataDir" | "tell">): Promise<BenchCluster> {
+  return planBenchCluster({
+    cluster: {
+      model: ".",
+      modelName: "bench",
+      host: "127.0.0.1",
+      experts: 0,
+      attention: 0,
+      colocated: true,
+      replicas: 1,
+      threads: 1,
+    },
+    kinds: ["redis"],
+    dataDir,
+    tell,
+  });
+}
+
 /** Some processes of a cluster as `moiety up` would start them, in a folder of their own. They end with this process. */
 export async function planBenchCluster({ cluster, kinds, dataDir, tell }: BenchClusterOptions): Promise<BenchCluster> {
   const folder = join(dataDir, "bench", "run");

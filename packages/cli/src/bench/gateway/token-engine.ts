@@ -1,7 +1,7 @@
 import type { Claim } from "@moiety/queue";
 import { nowMs } from "./stream-prompt.js";
 
-/** A letter, as any tokenizer of bytes has it. */
+/** A letter, in every byte-level vocabulary. */
 export const TOKEN = 40;
 
 /**

@@ -2,7 +2,7 @@ import { setMaxListeners } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { AppError } from "@moiety/core";
 import { connectRedis, createRequestProducer, disconnectRedis, openBullAlone, type RedisConnection } from "@moiety/queue";
-import { planBenchCluster } from "../bench-cluster.js";
+import { planRedisAlone } from "../bench-cluster.js";
 import type { BenchmarkOptions, BenchmarkResult } from "../benchmark.js";
 import { FarEnd } from "../far-end.js";
 import { ownCpuSeconds } from "../gateway/cpu-meters.js";
@@ -33,21 +33,7 @@ interface Latencies {
 /** Measures the request queue through a real Redis: from submit to the finish that a follower sees. */
 export async function benchmarkQueue(options: BenchmarkOptions): Promise<BenchmarkResult> {
   const settings = options.quick ? QUICK : FULL;
-  const cluster = await planBenchCluster({
-    cluster: {
-      model: ".",
-      modelName: "bench",
-      host: "127.0.0.1",
-      experts: 0,
-      attention: 0,
-      colocated: true,
-      replicas: 1,
-      threads: 1,
-    },
-    kinds: ["redis"],
-    dataDir: options.dataDir,
-    tell: options.tell,
-  });
+  const cluster = await planRedisAlone(options);
   const { redisUrl } = cluster.plan;
   await cluster.start();
   const redis = connectRedis({ redisUrl }, "bench");

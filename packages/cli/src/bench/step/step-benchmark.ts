@@ -1,6 +1,6 @@
 import { setMaxListeners } from "node:events";
 import { createRequestProducer, type RequestProducer } from "@moiety/queue";
-import { planBenchCluster } from "../bench-cluster.js";
+import { planRedisAlone } from "../bench-cluster.js";
 import type { BenchmarkOptions, BenchmarkResult } from "../benchmark.js";
 import { FarEnd } from "../far-end.js";
 import { followStream } from "../gateway/follower.js";
@@ -27,21 +27,7 @@ interface StepFigures {
 /** Measures an engine's JavaScript: the scheduler, the cache's tables, requests, token logs in Redis; all but the compute. */
 export async function benchmarkStep(options: BenchmarkOptions): Promise<BenchmarkResult> {
   const settings = options.quick ? QUICK : FULL;
-  const cluster = await planBenchCluster({
-    cluster: {
-      model: ".",
-      modelName: "bench",
-      host: "127.0.0.1",
-      experts: 0,
-      attention: 0,
-      colocated: true,
-      replicas: 1,
-      threads: 1,
-    },
-    kinds: ["redis"],
-    dataDir: options.dataDir,
-    tell: options.tell,
-  });
+  const cluster = await planRedisAlone(options);
   const { redisUrl } = cluster.plan;
   await cluster.start();
   const producer = createRequestProducer({ redisUrl, onError: () => undefined });
