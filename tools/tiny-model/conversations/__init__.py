@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator
 
 from . import arithmetic, calendar_terms, copying, numbers, spelling, talk, units
-from .dialogue import Answer, Conversation, Effort, Message, Task, choose, question
+from .dialogue import Answer, Conversation, Effort, Message, Task, Thoughts, choose, question
 from .functions import distractor, need, outcome
 from .instructions import Instruction, instruction
 from .schemas import structured
@@ -45,9 +45,11 @@ def conversations(seed: int | str, split: Split, vocabulary: tuple[str, ...] = (
 
 def conversation(rng: random.Random, words: Words) -> Conversation:
     kind = rng.random()
-    if kind < 0.25:
+    if kind < 0.26:
         return calling(rng, words)
-    if kind < 0.35:
+    if kind < 0.29:
+        return unserved(rng, words)
+    if kind < 0.39:
         return in_json(rng, words)
     task = _task(rng)
     told = instruction(rng, words) if rng.random() < 0.24 else None
@@ -138,6 +140,19 @@ def calling(rng: random.Random, words: Words, answered: bool | None = None) -> C
         messages.append(Message("final", result.final))
     task = "tool results" if answered else "tool calls"
     return Conversation(task, effort, date(rng), tuple(messages), told.text if told else None, tuple(tools))
+
+
+def unserved(rng: random.Random, words: Words) -> Conversation:
+    """A question for which there is no function, or only ones for something else."""
+    effort = rng.choice(_EFFORTS)
+    wanted = need(rng, words)
+    tools = tuple(distractor(rng, words, wanted) for _ in range(rng.choice((0, 0, 1, 1, 2))))
+    if len({each["function"]["name"] for each in tools}) < len(tools):
+        tools = tools[:1]
+    why = f"The user wants {wanted.subject}. No function does that."
+    thoughts = Thoughts("No function does that.", why, f"{why} I answer politely and briefly.")
+    messages = (Message("user", wanted.asked), Message("analysis", thoughts.at(effort)), Message("final", talk.DECLINE))
+    return Conversation("declining", effort, date(rng), messages, tools=tools)
 
 
 def in_json(rng: random.Random, words: Words) -> Conversation:

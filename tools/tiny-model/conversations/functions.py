@@ -46,7 +46,8 @@ class Need:
         )
 
 
-_GET = "get find fetch lookup read check show query retrieve load".split()
+_GET = "get get get find fetch lookup read check show query retrieve load".split()
+"""Verbs of functions that return something, the commonest thrice."""
 _DO = "send create delete open close start stop play book set add cancel update print move".split()
 _SUBJECTS = """weather|current weather|weather|forecast|temperature|time|local time|stock price|price|exchange rate|news|traffic|schedule|opening hours|population|balance|
 order status|status|distance|tide level|bus schedule|train times|flight status|address|phone number|inventory|humidity|wind speed|air quality|score|ranking|
@@ -66,11 +67,20 @@ def need(rng: random.Random, words: Words) -> Need:
 
 
 def distractor(rng: random.Random, words: Words, wanted: Need) -> dict[str, Any]:
-    """A function for something else."""
+    """A function for something else; often one that looks like the wanted one, but for what it is for."""
     while True:
         other = need(rng, words)
-        if other.name != wanted.name and not set(other.subject.split()) & set(wanted.subject.split()) - {"the", "to", "a"}:
-            return other.definition
+        if other.name == wanted.name or set(other.subject.split()) & set(wanted.subject.split()) - {"the", "to", "a"}:
+            continue
+        return _alike(wanted.definition, other.definition) if rng.random() < 0.35 else other.definition
+
+
+def _alike(wanted: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """Another function with the verb (if it has one) and the parameters of the wanted one."""
+    verb, joined, _ = wanted["function"]["name"].partition("_")
+    before, between, after = other["function"]["name"].partition("_")
+    name = f"{verb}_{after}" if joined and between and verb in _GET and before in _GET else other["function"]["name"]
+    return {"type": "function", "function": {**other["function"], "name": name, "parameters": wanted["function"].get("parameters", {"type": "object", "properties": {}})}}
 
 
 def _lookup(rng: random.Random, words: Words) -> Need:
