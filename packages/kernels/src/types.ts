@@ -24,6 +24,8 @@ export interface Kernels {
   readonly family: string;
   /** The family with these activations: int8 sums in another way. */
   familyOf(activation: Activation): string;
+  /** Bytes of checkpoints that were read in so far: how far loading has come. */
+  readonly readBytes: number;
   createAttentionEngine(spec: AttentionEngineSpec): Promise<AttentionEngine>;
   createExpertEngine(spec: ExpertEngineSpec): ExpertEngine;
   /** Waits for queued operations, then ends the threads. Later calls reject. */

@@ -19,7 +19,16 @@ export interface OpenModelOptions {
   readonly activation: ActivationChoice;
   /** Pages, given the checkpoint's window. */
   kv(checkpoint: Checkpoint): KvPoolSpec;
+  /** Told every five seconds, while it takes so long, how much of the attention's weights has been read. */
+  onProgress?(progress: OpeningProgress): void;
 }
+
+export interface OpeningProgress {
+  readonly readBytes: number;
+  readonly totalBytes: number;
+}
+
+const PROGRESS_INTERVAL_MS = 5_000;
 
 /** A checkpoint with kernels to compute it. */
 export interface OpenModel {
@@ -39,7 +48,12 @@ export async function openModel(options: OpenModelOptions): Promise<OpenModel> {
   const kernels = await openKernels({ threads, ...(level === undefined ? {} : { level }) });
   const { config } = checkpoint;
   const kv = options.kv(checkpoint);
-  const attention = await kernels.createAttentionEngine({ config, refs: checkpoint.attentionRefs(), activation, kv });
+  const { expert: _, ...roles } = checkpoint.bytesByRole;
+  const totalBytes = Object.values(roles).reduce((sum, bytes) => sum + bytes, 0);
+  const telling = setInterval(() => options.onProgress?.({ readBytes: kernels.readBytes, totalBytes }), PROGRESS_INTERVAL_MS);
+  const attention = await kernels
+    .createAttentionEngine({ config, refs: checkpoint.attentionRefs(), activation, kv })
+    .finally(() => clearInterval(telling));
   const identity = modelIdentity({
     fingerprint: checkpoint.fingerprint,
     config,

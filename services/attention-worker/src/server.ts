@@ -18,7 +18,7 @@ import { Forward } from "./forward/forward.js";
 import { KvCache, type KvCacheOptions } from "./kv-cache/kv-cache.js";
 import { kvPools } from "./kv-cache/kv-capacity.js";
 import { type AttentionMetrics, createAttentionMetrics } from "./metrics.js";
-import { type OpenModel, openModel } from "./model.js";
+import { type OpeningProgress, type OpenModel, openModel } from "./model.js";
 import { type OpenExperts, openLocalExperts, openRemoteExperts } from "./open-experts.js";
 import { openGrammar } from "./open-grammar.js";
 
@@ -52,7 +52,7 @@ export async function startAttentionWorker(options: AttentionWorkerOptions): Pro
   const transport = usesExpertWorkers(config) ? await openTransport({ config, logger, registry }) : plainTransport;
   const modelName = config.MOIETY_MODEL_NAME ?? basename(config.MOIETY_MODEL);
   const metrics = createAttentionMetrics({ registry, modelName, engine: workerId });
-  let probe: () => Promise<readonly string[]> = async () => ["model: the checkpoint is being opened"];
+  let probe = async (): Promise<readonly string[]> => ["model: the checkpoint is being opened"];
   const http = await startProcessServer({
     host: config.MOIETY_HTTP_HOST,
     port: config.MOIETY_HTTP_PORT,
@@ -60,7 +60,12 @@ export async function startAttentionWorker(options: AttentionWorkerOptions): Pro
     readiness: () => probe(),
   });
   try {
-    const parts = await assemble({ options, workerId, transport, metrics, clock });
+    const onProgress = (progress: OpeningProgress) => {
+      const percent = Math.floor((100 * progress.readBytes) / progress.totalBytes);
+      logger.info({ ...progress, percent }, "opening the checkpoint");
+      probe = async () => [`model: ${percent}% of the attention's weights are read`];
+    };
+    const parts = await assemble({ options, workerId, transport, metrics, clock, onProgress });
     probe = parts.missing;
     logger.info({ httpPort: http.port, workerId, level: parts.model.kernels.level }, "attention worker started");
     let closed: Promise<void> | undefined;
@@ -93,9 +98,10 @@ interface Assembly {
   readonly transport: Transport;
   readonly metrics: AttentionMetrics;
   readonly clock: Clock;
+  onProgress(progress: OpeningProgress): void;
 }
 
-async function assemble({ options, workerId, transport, metrics, clock }: Assembly): Promise<Parts> {
+async function assemble({ options, workerId, transport, metrics, clock, onProgress }: Assembly): Promise<Parts> {
   const { config, logger } = options;
   let pools: KvCacheOptions | undefined;
   const model = await openModel({
@@ -107,6 +113,7 @@ async function assemble({ options, workerId, transport, metrics, clock }: Assemb
       pools = poolsOf(config, checkpoint.config.slidingWindow);
       return pools;
     },
+    onProgress,
   });
   const cache = new KvCache(pools ?? poolsOf(config, model.checkpoint.config.slidingWindow));
   let broken: AppError | undefined;
@@ -193,7 +200,7 @@ function usesExpertWorkers(config: AttentionWorkerConfig): boolean {
 }
 
 /** With its own experts a worker needs nothing from a router, and tells it nothing. */
-async function openExperts({ options, workerId, transport, metrics }: Assembly, model: OpenModel): Promise<OpenExperts> {
+async function openExperts({ options, workerId, transport, metrics }: Omit<Assembly, "onProgress">, model: OpenModel): Promise<OpenExperts> {
   const { config, logger } = options;
   const { MOIETY_ROUTER_ADDRESS: routerAddress, MOIETY_ADVERTISE_ADDRESS: advertiseAddress } = config;
   if (config.MOIETY_COLOCATED || routerAddress === undefined) return openLocalExperts(model);

@@ -23,16 +23,18 @@ export interface BenchmarkOptions {
   readonly tell: (line: string) => void;
 }
 
-export interface BenchmarkResult {
+export interface BenchmarkResult<Figures = unknown> {
   /** For people. */
   readonly text: string;
   /** The same figures, for programs. */
-  readonly figures: unknown;
+  readonly figures: Figures;
 }
 
 /** Something that `moiety bench` can measure. */
 export interface Benchmark {
   readonly name: string;
   readonly summary: string;
+  /** Run only when it is named. */
+  readonly onlyNamed?: boolean;
   run(options: BenchmarkOptions): Promise<BenchmarkResult>;
 }

@@ -45,4 +45,10 @@ export const BENCHMARKS: readonly Benchmark[] = [
     summary: "streams relayed from a token source to HTTP clients, beside following the token log directly",
     run: async (options) => (await import("./gateway/gateway-benchmark.js")).benchmarkGateway(options),
   },
+  {
+    name: "guard",
+    summary: "ratios of kernels, hop and step to limits of the same moment; fails where one is out of its bounds",
+    onlyNamed: true,
+    run: async (options) => (await import("./guard/guard-benchmark.js")).benchmarkGuard(options),
+  },
 ];

@@ -128,5 +128,7 @@ function chosen(names: readonly string[]): readonly Benchmark[] {
     const known = BENCHMARKS.map(({ name }) => name).join(", ");
     throw new AppError("INVALID_ARGUMENT", `there is no benchmark named ${unknown.join(", ")}; there are: ${known}`);
   }
-  return names.length === 0 ? BENCHMARKS : BENCHMARKS.filter(({ name }) => names.includes(name));
+  return names.length === 0
+    ? BENCHMARKS.filter(({ onlyNamed }) => onlyNamed !== true)
+    : BENCHMARKS.filter(({ name }) => names.includes(name));
 }

@@ -63,7 +63,7 @@ export function checkPrediction(measured: Measured, shape: PlanShape): readonly 
 const EXPERT_WORKERS = 2;
 
 function fleetOf(measured: Measured, run: MeasuredRun): Fleet {
-  const device = measuredDevice(measured, { threads: run.attentionThreads, now: run.limits });
+  const device = measuredDevice(measured, { threads: run.attentionThreads, now: run.limits, activation: run.activation });
   const sharded = run.experts === "sharded";
   const expert = sharded ? shareOf(device, Math.min(1, run.expertThreads / run.attentionThreads)) : device;
   return {

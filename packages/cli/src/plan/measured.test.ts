@@ -41,7 +41,7 @@ describe("fitHop", () => {
 
 describe("measuredDevice", () => {
   it("is the machine with the rates of its linears", () => {
-    const device = measuredDevice(recorded);
+    const device = measuredDevice(recorded, { activation: "bf16" });
     expect(device).toMatchObject({ memoryBytes: 25_276_514_304, readBytesPerSecond: 23.5e9 });
     // 1,559 us for one row of 2,880 x 5,760, and 20,967 for 32.
     const rowFlops = 2 * 2_880 * 5_760;
@@ -51,14 +51,17 @@ describe("measuredDevice", () => {
   });
 
   it("scales what reading binds with reading, and what arithmetic binds with arithmetic", () => {
-    const then = measuredDevice(recorded);
-    const now = measuredDevice(recorded, { threads: 2, now: { threads: 2, readGbPerSecond: 47, fmaGflopPerSecond: 309 } });
+    const limits = { threads: 2, readGbPerSecond: 47, fmaGflopPerSecond: 103, bf16GflopPerSecond: 309, int8GopPerSecond: 103 };
+    const then = measuredDevice(recorded, { activation: "bf16" });
+    const now = measuredDevice(recorded, { threads: 2, now: limits, activation: "bf16" });
     expect((now.bf16[0]?.flopPerSecond ?? 0) / (then.bf16[0]?.flopPerSecond ?? 1)).toBeCloseTo(2, 9);
     expect((now.bf16[4]?.flopPerSecond ?? 0) / (then.bf16[4]?.flopPerSecond ?? 1)).toBeCloseTo(3, 9);
   });
 
   it("says what was not measured", () => {
     expect(() => measuredDevice(recorded, { threads: 7 })).toThrow("nothing was measured with 7 threads");
+    expect(() => measuredDevice(recorded, { activation: "int8" })).toThrow("nothing was measured as int8 linears with 2 threads");
+    expect(() => measuredDevice(recorded, { activation: "f32" })).toThrow("nothing was measured with activations in f32");
     const { kernels: _kernels, ...benchmarks } = recorded.benchmarks;
     expect(() => measuredDevice({ ...recorded, benchmarks })).toThrow(
       /benchmarks\.kernels is missing; measure with: moiety bench/,

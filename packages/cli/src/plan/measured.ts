@@ -5,14 +5,21 @@ import type { HopCost } from "./fleet.js";
 import { parseInput } from "./parse-input.js";
 
 const positive = z.number().positive();
-const limitsSchema = z.object({ threads: positive, readGbPerSecond: positive, fmaGflopPerSecond: positive });
+const limitsSchema = z.object({
+  threads: positive,
+  readGbPerSecond: positive,
+  fmaGflopPerSecond: positive,
+  bf16GflopPerSecond: positive,
+  int8GopPerSecond: positive,
+});
+const linearFormat = z.enum(["pairs", "mxfp4", "int8"]);
 const linearSchema = z.object({
-  format: z.enum(["bf16", "mxfp4"]),
+  format: linearFormat,
   threads: positive,
   rows: positive,
   gflopPerSecond: positive,
   ofRead: positive,
-  ofFma: positive,
+  ofArithmetic: positive,
 });
 const kernelsSchema = z.object({ limits: z.array(limitsSchema).min(1), linears: z.array(linearSchema) });
 const hopSchema = z.object({
@@ -41,7 +48,7 @@ const modelSchema = z.object({
     .array(
       z.object({
         experts: z.enum(["co-located", "sharded"]),
-        activation: z.string(),
+        activation: z.enum(["bf16", "int8", "f32"]),
         attentionThreads: positive,
         expertThreads: z.number().min(0),
         limits: limitsSchema,
@@ -62,6 +69,7 @@ export type MeasuredModel = z.output<typeof modelSchema>;
 export type MeasuredRun = MeasuredModel["runs"][number];
 export type MeasuredCase = MeasuredRun["cases"][number];
 export type MeasuredLimits = z.output<typeof limitsSchema>;
+type LinearFormat = z.output<typeof linearFormat>;
 
 /** @throws AppError INVALID_ARGUMENT that names the field. */
 export function parseMeasured(value: unknown, file: string): Measured {
@@ -82,37 +90,41 @@ export function benchmarkOf<Name extends keyof Measured["benchmarks"]>(
 /**
  * The measured machine as a device: reading at its limit, arithmetic by rows as its linears ran, for the given number of threads or
  * the greatest measured. `now` are the limits at another time: what was bound by reading is scaled by one, the rest by the other, since
- * absolute figures of a shared machine drift, and shares of its limits less so.
- * @throws AppError INVALID_ARGUMENT when the kernels were not measured with so many threads.
+ * absolute figures of a shared machine drift, and shares of its limits less so. Activations are by default the fastest measured.
+ * @throws AppError INVALID_ARGUMENT when the kernels were not measured with so many threads, or not with such activations.
  */
 export function measuredDevice(
   measured: Measured,
-  at: { readonly threads?: number; readonly now?: MeasuredLimits } = {},
+  at: { readonly threads?: number; readonly now?: MeasuredLimits; readonly activation?: MeasuredRun["activation"] } = {},
 ): Device {
   const { limits, linears } = benchmarkOf(measured, "kernels");
   const threads = at.threads ?? Math.max(...limits.map((limit) => limit.threads));
   const then = limits.find((limit) => limit.threads === threads);
   if (then === undefined) throw notMeasured(`with ${threads} threads`);
-  const { now = then } = at;
+  const { now = then, activation = linears.some(({ format }) => format === "int8") ? "int8" : "bf16" } = at;
+  if (activation === "f32") throw notMeasured("with activations in f32");
   const readRatio = now.readGbPerSecond / then.readGbPerSecond;
-  const fmaRatio = now.fmaGflopPerSecond / then.fmaGflopPerSecond;
-  const rates = (format: "bf16" | "mxfp4"): ComputeRate[] => {
+  const rates = (format: LinearFormat): ComputeRate[] => {
     const chosen = linears.filter((linear) => linear.format === format && linear.threads === threads);
     if (chosen.length === 0) throw notMeasured(`as ${format} linears with ${threads} threads`);
+    const arithmeticRatio = now[ARITHMETIC[format]] / then[ARITHMETIC[format]];
     return chosen
       .toSorted((left, right) => left.rows - right.rows)
-      .map(({ rows, gflopPerSecond, ofRead, ofFma }) => ({
+      .map(({ rows, gflopPerSecond, ofRead, ofArithmetic }) => ({
         rows,
-        flopPerSecond: gflopPerSecond * 1e9 * (ofRead > ofFma ? readRatio : fmaRatio),
+        flopPerSecond: gflopPerSecond * 1e9 * (ofRead > ofArithmetic ? readRatio : arithmeticRatio),
       }));
   };
   return {
     memoryBytes: measured.machine.memoryBytes,
     readBytesPerSecond: now.readGbPerSecond * 1e9,
-    bf16: rates("bf16"),
-    mxfp4: rates("mxfp4"),
+    bf16: rates("pairs"),
+    mxfp4: rates(activation === "int8" ? "int8" : "mxfp4"),
   };
 }
+
+/** The limit that the linears' multiply-adds are held against. */
+const ARITHMETIC = { pairs: "bf16GflopPerSecond", mxfp4: "fmaGflopPerSecond", int8: "int8GopPerSecond" } as const;
 
 function notMeasured(how: string): AppError {
   return new AppError("INVALID_ARGUMENT", `benchmarks.kernels: nothing was measured ${how}`);

@@ -213,18 +213,22 @@ void AttentionEngine::attend_rows(Team& team, const Batch& batch, const Layer& l
   const int64_t group_width = group * shape_.head_dim;
   const float scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(shape_.head_dim)));
   attended_.need(rows, shape_.query_width());
-  // Neighbouring rows of one kv head come one after the other: they read the same keys and values.
+  // Of a sequence with several rows, those of one kv head come one after the other: they read the same keys and values. Of one
+  // with a single row, as in decoding, its kv heads do: they read neighbouring memory, which one thread fetches ahead.
   const int64_t tasks = rows * shape_.kv_heads;
-  const Slices slices{tasks, std::max<int64_t>(1, tasks / (team.threads() * 16))};
+  const int64_t least = rows >= 4 * team.threads() ? shape_.kv_heads : 1;
+  const Slices slices{tasks, std::max(least, tasks / (team.threads() * 16))};
   team.parallel(slices.count(), [&](int64_t slice, int thread) {
     for (int64_t task = slices.begin(slice); task < slices.end(slice); ++task) {
-      const int64_t row = task % rows;
-      const int64_t kv_head = task / rows;
-      const SequenceRows& sequence = batch.sequence_of(row);
+      const SequenceRows& sequence = batch.sequence_of(task / shape_.kv_heads);
+      const int64_t of_sequence = task - sequence.row_start * shape_.kv_heads;
+      const int64_t kv_head = of_sequence / sequence.row_count;
+      const int64_t row = sequence.row_start + of_sequence % sequence.row_count;
       const int64_t position = batch.position_of(row);
-      AttentionRow view{sequence.full_pages.data(), 0, 0, position};
+      const bool alone = sequence.row_count == 1;
+      AttentionRow view{sequence.full_pages.data(), 0, 0, position, alone};
       if (layer.sliding) {
-        view = {sequence.sliding_pages.data(), sequence.sliding_first_block, std::max<int64_t>(0, position - shape_.sliding_window + 1), position};
+        view = {sequence.sliding_pages.data(), sequence.sliding_first_block, std::max<int64_t>(0, position - shape_.sliding_window + 1), position, alone};
       }
       float* const scores = thread_floats_.need(thread, group * (position - view.first_visible + 1));
       kernels_.attention(view, layer.keys, layer.values, kv_head, projected_.data() + row * width + kv_head * group_width, group, scale,

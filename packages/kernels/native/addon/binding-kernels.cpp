@@ -35,7 +35,8 @@ Napi::Function KernelsObject::define(Napi::Env env) {
   return DefineClass(env, "Kernels",
                      {InstanceMethod<&KernelsObject::create_attention_engine>("createAttentionEngine"),
                       InstanceMethod<&KernelsObject::create_expert_engine>("createExpertEngine"),
-                      InstanceMethod<&KernelsObject::measure>("measure"), InstanceMethod<&KernelsObject::close>("close")});
+                      InstanceMethod<&KernelsObject::measure>("measure"), InstanceMethod<&KernelsObject::close>("close"),
+                      InstanceAccessor<&KernelsObject::read_bytes>("readBytes")});
 }
 
 // new Kernels(level, threads, makeError); a level that this CPU or build lacks is the caller's to rule out.
@@ -83,6 +84,10 @@ Napi::Value KernelsObject::create_expert_engine(const Napi::CallbackInfo& info) 
 
 Napi::Value KernelsObject::measure(const Napi::CallbackInfo& info) {
   return promised(info.Env(), *host_, [&] { return start_measurement(info.Env(), host_, info[0]); });
+}
+
+Napi::Value KernelsObject::read_bytes(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(host_->files().read_bytes()));
 }
 
 Napi::Value KernelsObject::close(const Napi::CallbackInfo& info) { return host_->close(info.Env()); }

@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "fault.h"
 
@@ -39,7 +40,8 @@ std::string shape_text(const std::vector<int64_t>& shape) {
 
 }  // namespace
 
-MappedFile::MappedFile(const std::string& path) : path_(path) {
+MappedFile::MappedFile(const std::string& path, std::shared_ptr<std::atomic<int64_t>> read_bytes)
+    : path_(path), read_bytes_(std::move(read_bytes)) {
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (descriptor < 0) {
     throw Fault(errno == ENOENT ? "NOT_FOUND" : "FAILED_PRECONDITION", format("cannot open %s: %s", path.c_str(), std::strerror(errno)));
@@ -70,7 +72,7 @@ std::shared_ptr<MappedFile> FileRegistry::open(const std::string& path) {
     if (auto file = known->second.lock()) return file;
     files_.erase(known);
   }
-  auto file = std::make_shared<MappedFile>(path);
+  auto file = std::make_shared<MappedFile>(path, read_bytes_);
   files_[path] = file;
   return file;
 }
@@ -80,7 +82,7 @@ void MappedTensor::populate(int64_t from, int64_t length) const {
   const PageRange range = pages_of(data_ + from, length);
   ::madvise(range.begin, range.length, MADV_WILLNEED);
 #ifdef MADV_POPULATE_READ
-  if (::madvise(range.begin, range.length, MADV_POPULATE_READ) == 0) return;
+  if (::madvise(range.begin, range.length, MADV_POPULATE_READ) == 0) return file_->count_read(length);
   // EINVAL comes from a system that does not know this advice.
   if (errno != EINVAL) {
     const long long first = static_cast<long long>(data_ - file_->data() + from);
@@ -90,6 +92,7 @@ void MappedTensor::populate(int64_t from, int64_t length) const {
 #endif
   const size_t step = page_size();
   for (size_t at = 0; at < range.length; at += step) static_cast<void>(*static_cast<volatile uint8_t*>(range.begin + at));
+  file_->count_read(length);
 }
 
 void MappedTensor::release(int64_t from, int64_t length) const {

@@ -1,5 +1,6 @@
 // Checkpoint files, mapped read-only and shared by every engine that reads them.
 #pragma once
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -21,7 +22,8 @@ struct TensorRef {
 
 class MappedFile {
  public:
-  explicit MappedFile(const std::string& path);
+  // `read_bytes`: counts what is read in of it.
+  MappedFile(const std::string& path, std::shared_ptr<std::atomic<int64_t>> read_bytes);
   ~MappedFile();
   MappedFile(const MappedFile&) = delete;
   MappedFile& operator=(const MappedFile&) = delete;
@@ -29,9 +31,11 @@ class MappedFile {
   const std::string& path() const { return path_; }
   const uint8_t* data() const { return data_; }
   int64_t size() const { return size_; }
+  void count_read(int64_t bytes) const { *read_bytes_ += bytes; }
 
  private:
   std::string path_;
+  const std::shared_ptr<std::atomic<int64_t>> read_bytes_;
   uint8_t* data_ = nullptr;
   int64_t size_ = 0;
 };
@@ -40,8 +44,11 @@ class MappedFile {
 class FileRegistry {
  public:
   std::shared_ptr<MappedFile> open(const std::string& path);
+  // Of tensors that were read in so far, of all files together.
+  int64_t read_bytes() const { return *read_bytes_; }
 
  private:
+  const std::shared_ptr<std::atomic<int64_t>> read_bytes_ = std::make_shared<std::atomic<int64_t>>(0);
   std::mutex mutex_;
   std::map<std::string, std::weak_ptr<MappedFile>> files_;
 };

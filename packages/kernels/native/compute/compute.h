@@ -57,6 +57,8 @@ struct AttentionRow {
   int64_t first_block;
   int64_t first_visible;
   int64_t position;
+  // Its keys and values come from memory, and its kv heads are asked for one after the other: fetch ahead. Changes no bit.
+  bool fetch = false;
 };
 
 struct KernelTable {

@@ -33,19 +33,42 @@ struct KvRun {
   }
 };
 
-// Calls body(run, j) for runs of positions within one page; j counts from first_visible.
+// Fetches what a run holds of its kv head: each position is some cache lines, a stride away from the next, which no processor
+// foresees.
+template <bool kBf16>
+inline void prefetch(const KvRun<kBf16>& run, int64_t head_dim) {
+  const int64_t bytes = head_dim * (kBf16 ? 2 : 4);
+  for (int64_t i = 0; i < run.count; i++) {
+    for (int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(run.at(i, 0) + at);
+  }
+}
+
+// The run that begins at position p: of one page, or less.
+template <bool kBf16>
+inline KvRun<kBf16> run_at(const AttentionRow& row, const KvPages& kv, int64_t kv_head, int64_t p) {
+  const int64_t offset = p % kv.page_tokens;
+  int64_t count = kv.page_tokens - offset;
+  if (count > kPositionBlock) count = kPositionBlock;
+  if (count > row.position - p + 1) count = row.position - p + 1;
+  const int64_t page = row.pages[p / kv.page_tokens - row.first_block];
+  const int64_t first = ((page * kv.page_tokens + offset) * kv.kv_heads + kv_head) * kv.head_dim;
+  return {static_cast<const uint8_t*>(kv.data) + first * (kBf16 ? 2 : 4), kv.kv_heads * kv.head_dim, count};
+}
+
+// Calls body(run, j) for runs of positions within one page; j counts from first_visible. Meanwhile, if asked, the next run is fetched,
+// and what the next kv head has in this one.
 template <bool kBf16, typename Body>
 inline void for_runs(const AttentionRow& row, const KvPages& kv, int64_t kv_head, Body body) {
-  for (int64_t p = row.first_visible; p <= row.position;) {
-    const int64_t offset = p % kv.page_tokens;
-    int64_t count = kv.page_tokens - offset;
-    if (count > kPositionBlock) count = kPositionBlock;
-    if (count > row.position - p + 1) count = row.position - p + 1;
-    const int64_t page = row.pages[p / kv.page_tokens - row.first_block];
-    const int64_t first = ((page * kv.page_tokens + offset) * kv.kv_heads + kv_head) * kv.head_dim;
-    const auto* data = static_cast<const uint8_t*>(kv.data) + first * (kBf16 ? 2 : 4);
-    body(KvRun<kBf16>{data, kv.kv_heads * kv.head_dim, count}, p - row.first_visible);
-    p += count;
+  KvRun<kBf16> run = run_at<kBf16>(row, kv, kv_head, row.first_visible);
+  for (int64_t p = row.first_visible;;) {
+    if (row.fetch && kv_head + 1 < kv.kv_heads) prefetch(run_at<kBf16>(row, kv, kv_head + 1, p), kv.head_dim);
+    const int64_t next = p + run.count;
+    if (next > row.position) return body(run, p - row.first_visible);
+    const KvRun<kBf16> following = run_at<kBf16>(row, kv, kv_head, next);
+    if (row.fetch) prefetch(following, kv.head_dim);
+    body(run, p - row.first_visible);
+    run = following;
+    p = next;
   }
 }
 

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { HopBench, type HopLoad } from "@moiety/attention-worker";
+import { HopBench, type HopLoad, type HopMeasurement } from "@moiety/attention-worker";
 import { z } from "zod";
 import type { BenchmarkOptions, BenchmarkResult } from "../benchmark.js";
 import { FarEnd } from "../far-end.js";
@@ -21,8 +21,15 @@ const LOADS = [
   { rows: 64, calls: 4 },
 ];
 
+interface HopFigures {
+  readonly hops: readonly HopMeasurement[];
+  /** With cores kept awake; absent where that cannot be done. */
+  readonly hopsAwake: readonly HopMeasurement[] | undefined;
+  readonly loads: readonly HopLoad[];
+}
+
 /** Measures the data plane between this process and another one on this machine. */
-export async function benchmarkHop({ quick }: BenchmarkOptions): Promise<BenchmarkResult> {
+export async function benchmarkHop({ quick }: BenchmarkOptions): Promise<BenchmarkResult<HopFigures>> {
   const name = join(tmpdir(), `moiety-hop-${randomUUID().slice(0, 8)}`);
   const farEnd = new FarEnd(new URL("./hop-far-end.js", import.meta.url), [`${name}-far.sock`]);
   const settings = quick ? QUICK : FULL;
@@ -39,7 +46,7 @@ export async function benchmarkHop({ quick }: BenchmarkOptions): Promise<Benchma
     const watchFar = async (watch: boolean) => delaySchema.parse(await farEnd.ask({ watch }));
     const loads: HopLoad[] = [];
     for (const each of LOADS) loads.push(await bench.load({ ...each, durationMs: settings.loadMs, watchFar }));
-    const [hops, hopsAwake] = runs.map((run) => run.hops);
+    const [hops = [], hopsAwake] = runs.map((run) => run.hops);
     return { text: formatHops({ runs, loads, ...settings }), figures: { ...settings, hops, hopsAwake, loads } };
   } finally {
     await bench?.close();

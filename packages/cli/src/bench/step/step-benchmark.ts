@@ -9,6 +9,7 @@ import { formatTable } from "../table.js";
 import { type EngineSettings, type EngineSteps, engineStepsSchema } from "./step-settings.js";
 
 const FULL = { sequences: 64, warmUpTokens: 300, tokens: 600, rounds: 3 };
+const SHORT = { sequences: 64, warmUpTokens: 400, tokens: 200, rounds: 1 };
 const QUICK = { sequences: 64, warmUpTokens: 20, tokens: 40, rounds: 1 };
 /** As gpt-oss-20b has; the fastest step that is known of it on one GPU takes about as long. */
 const LAYERS = 24;
@@ -24,17 +25,39 @@ interface StepFigures {
   readonly ms: Readonly<Record<Part, Spread>>;
 }
 
+interface EngineFigures {
+  readonly sequences: number;
+  readonly layers: number;
+  readonly logged: StepFigures;
+  /** Without token logs in Redis. */
+  readonly unlogged: StepFigures;
+}
+
 /** Measures an engine's JavaScript: the scheduler, the cache's tables, requests, token logs in Redis; all but the compute. */
-export async function benchmarkStep(options: BenchmarkOptions): Promise<BenchmarkResult> {
+export async function benchmarkStep(options: BenchmarkOptions): Promise<BenchmarkResult<EngineFigures>> {
   const settings = options.quick ? QUICK : FULL;
+  const { logged, unlogged } = await withRedis(options, async (measureWith) => ({
+    logged: await measureWith(settings, { logs: true }),
+    unlogged: await measureWith(settings, { logs: false }),
+  }));
+  return { text: format(settings, logged, unlogged), figures: { ...settings, layers: LAYERS, logged, unlogged } };
+}
+
+/** Median milliseconds of a step without the token log, warmed up and measured for some seconds. */
+export async function unloggedStepMs(options: BenchmarkOptions): Promise<number> {
+  const { ms } = await withRedis(options, (measureWith) => measureWith(SHORT, { logs: false }));
+  return ms.wholeMs.median;
+}
+
+type MeasureWith = (settings: typeof FULL, how: Pick<EngineSettings, "logs">) => Promise<StepFigures>;
+
+async function withRedis<T>(options: BenchmarkOptions, use: (measureWith: MeasureWith) => Promise<T>): Promise<T> {
   const cluster = await planRedisAlone(options);
   const { redisUrl } = cluster.plan;
   await cluster.start();
   const producer = createRequestProducer({ redisUrl, onError: () => undefined });
   try {
-    const logged = await measure(producer, settings, { redisUrl, logs: true });
-    const unlogged = await measure(producer, settings, { redisUrl, logs: false });
-    return { text: format(settings, logged, unlogged), figures: { ...settings, layers: LAYERS, logged, unlogged } };
+    return await use((settings, { logs }) => measure(producer, settings, { redisUrl, logs }));
   } finally {
     await producer.close();
     await cluster.stop();
