@@ -45,4 +45,9 @@ export const BENCHMARKS: readonly Benchmark[] = [
     summary: "streams relayed from a token source to HTTP clients, beside following the token log directly",
     run: async (options) => (await import("./gateway/gateway-benchmark.js")).benchmarkGateway(options),
   },
+  {
+    name: "memory",
+    summary: "a gateway's memory while it answers very many requests of all kinds",
+    run: async (options) => (await import("./memory/memory-benchmark.js")).benchmarkMemory(options),
+  },
 ];
