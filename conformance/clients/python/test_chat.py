@@ -189,6 +189,19 @@ class Formats(unittest.TestCase):
         Sheet.model_validate_json(choice.message.content)
         self.assertEqual(streamed(**fields)[0], choice.message.content)
 
+    def test_regex_grammar_and_choice(self):
+        asked = {
+            r"[a-f]{3}-\d{2}": {"structured_outputs": {"regex": r"[a-f]{3}-\d{2}"}},
+            r"(yes|no) \d": {"structured_outputs": {"grammar": 'root ::= answer " " [0-9]\nanswer ::= "yes" | "no"'}},
+            r"certainly|never": {"guided_choice": ["certainly", "never"]},
+        }
+        for pattern, fields in asked.items():
+            text = answer(extra_body=fields).message.content
+            self.assertRegex(text, f"^(?:{pattern})$")
+            self.assertEqual(streamed(extra_body=fields)[0], text)
+            response = client.responses.create(model=model(), input=QUESTION, temperature=0, extra_body=fields)
+            self.assertEqual(response.output_text, text)
+
     def test_parse_and_stream(self):
         fields = {"model": model(), "messages": [{"role": "user", "content": QUESTION}], "temperature": 0}
         parsed = only(client.chat.completions.parse(**fields, response_format=Sheet).choices).message.parsed

@@ -95,10 +95,12 @@ const phaseSchema = relaySchema.extend({
   }),
 });
 const slopeSchema = z.object({ perUnit: z.number(), error: z.number() });
+const countersSchema = z.object({ load: z.number(), waiting: z.number(), active: z.number(), room: positive });
 const memorySchema = z.object({
   requests: z.number(),
   byKind: z.record(z.string(), positive),
   faults: z.array(z.string()),
+  counters: z.object({ before: countersSchema, after: countersSchema }),
   stretches: z.array(z.object({ requests: positive, residentBytes: positive, heapUsedBytes: positive, externalBytes: positive })),
   growth: z.object({ resident: slopeSchema, heapUsed: slopeSchema, external: slopeSchema }),
 });
@@ -196,9 +198,10 @@ describe("moiety bench", () => {
     "measures a gateway's memory over requests of all kinds, none of which fails",
     async () => {
       const { memory } = benchmarksOf(await moietyBench("memory", "--requests", "120", "--json"));
-      const { requests, byKind, faults, stretches } = memorySchema.parse(memory);
+      const { requests, byKind, faults, counters, stretches } = memorySchema.parse(memory);
       expect({ requests, faults }).toEqual({ requests: 120, faults: [] });
       expect(Object.values(byKind).reduce((sum, count) => sum + count, 0)).toBe(120);
+      expect(counters.after).toEqual(counters.before);
       expect(stretches.at(-1)?.requests).toBe(120);
     },
     PATIENCE_MS,

@@ -6,6 +6,7 @@ import { planBenchCluster } from "../bench-cluster.js";
 import type { BenchmarkOptions, BenchmarkResult } from "../benchmark.js";
 import { FarEnd } from "../far-end.js";
 import type { SourceOrder, SourceSettings } from "../gateway/source-messages.js";
+import { readCounters, sameCounters, settledCounters } from "./counters.js";
 import { runMemoryLoad } from "./memory-load.js";
 import { type MemorySample, readMemory } from "./memory-meter.js";
 import { formatMemory, growthOf, type MemoryFigures, stretchesOf } from "./memory-report.js";
@@ -76,6 +77,7 @@ async function measure(parts: {
     await source.ask(order);
   };
   let last: Promise<void> = Promise.resolve();
+  const before = await readCounters(url);
   const begunMs = performance.now();
   const { byKind, faults } = await runMemoryLoad({
     url,
@@ -89,6 +91,9 @@ async function measure(parts: {
     },
   });
   const seconds = (performance.now() - begunMs) / 1_000;
+  const after = await settledCounters(url, before);
+  const drift = sameCounters(before, after) ? [] : ["counters drifted"];
   const stretches = stretchesOf(samples);
-  return { requests, seconds, byKind, faults, stretches, growth: growthOf(stretches) };
+  const counters = { before, after };
+  return { requests, seconds, byKind, faults: [...faults, ...drift], counters, stretches, growth: growthOf(stretches) };
 }

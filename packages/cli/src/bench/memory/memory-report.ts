@@ -1,4 +1,5 @@
 import { formatTable } from "../table.js";
+import type { Counters } from "./counters.js";
 import type { MemorySample } from "./memory-meter.js";
 import { type Slope, slopeOf } from "./slope.js";
 
@@ -17,8 +18,9 @@ export interface MemoryFigures {
   readonly requests: number;
   readonly seconds: number;
   readonly byKind: Readonly<Record<string, number>>;
-  /** Answers of another status than was expected, and connections that failed. */
+  /** Answers of another status than was expected, connections that failed, counters that drifted. */
   readonly faults: readonly string[];
+  readonly counters: { readonly before: Counters; readonly after: Counters };
   readonly stretches: readonly Stretch[];
   /** Bytes per request over the second half. */
   readonly growth: { readonly resident: Slope; readonly heapUsed: Slope; readonly external: Slope };
@@ -53,18 +55,21 @@ export function growthOf(stretches: readonly Stretch[]): MemoryFigures["growth"]
 }
 
 /** The figures for people. */
-export function formatMemory({ requests, seconds, byKind, faults, stretches, growth }: MemoryFigures): string {
+export function formatMemory({ requests, seconds, byKind, faults, counters, stretches, growth }: MemoryFigures): string {
   const mib = (bytes: number) => (bytes / MIB).toFixed(1);
   const rows = stretches.map(({ requests: until, residentBytes, heapUsedBytes, externalBytes }) => [
     String(until),
     ...[residentBytes, heapUsedBytes, externalBytes].map(mib),
   ]);
   const kinds = Object.entries(byKind).map(([kind, count]) => `${count} ${kind}`);
+  const counted = ({ load, waiting, active, room }: Counters) =>
+    `${load} answered, ${waiting} waiting, ${active} served, room for ${room}`;
   const line = (name: string, { perUnit, error }: Slope) =>
     `${name}: ${perUnit.toFixed(1)} bytes per request, ± ${(2 * error).toFixed(1)} (two standard errors): ${mib(perUnit * (requests / 2))} MiB`;
   return [
     `${requests} requests in ${seconds.toFixed(0)} s: ${kinds.join(", ")}; ${faults.length} faults${faults.length > 0 ? `: ${faults.slice(0, 5).join("; ")}` : ""}`,
     formatTable(["requests", "resident MiB", "heap used, least", "external, least"], rows),
+    `Counters before: ${counted(counters.before)}; after: ${counted(counters.after)}`,
     "Growth over the second half:",
     line("  resident", growth.resident),
     line("  heap", growth.heapUsed),
