@@ -80,6 +80,18 @@ describe.skipIf(!isGrammarAddonBuilt())("the grammar of a turn", () => {
     expect(found).toContain(before);
   });
 
+  it("has the parameters of functions that are alike once, and each call still by its own name", async () => {
+    const alike = { calls: ["a", "b", "c"].map((name) => ({ name, parameters: city })), severalCalls: false, preambles: false };
+    const grammar = turnGrammar(alike);
+    expect(JSON.parse(grammar).grammars).toHaveLength(2);
+    const call = (name: string) => CALL.replace("get_weather", name);
+    expect(await fate(engine, grammar, call("b"))).toBe("complete");
+    expect(await fate(engine, grammar, call("d"))).toMatch(/^refused/);
+    const other = turnGrammar({ ...alike, calls: [...alike.calls, { name: "d", parameters: nothing }] });
+    expect(await fate(engine, other, call("d"))).toMatch(/^refused/);
+    expect(await fate(engine, other, call("c"))).toBe("complete");
+  });
+
   it("lets through calls as they are rendered", async () => {
     const contentType = { name: "json", constrained: true };
     const message = { role: "assistant", channel: "commentary", recipient: "functions.get", contentType, content: "{}" } as const;

@@ -31,6 +31,7 @@ export const MAX_CALLS = 32;
  */
 export function turnGrammar({ answer, calls, severalCalls, preambles }: TurnShape): string {
   const endings = [...(answer === undefined ? [] : ["final"]), ...(calls.length === 0 ? [] : ["calls"])];
+  const { schemas, placeOf } = distinct(calls);
   const notes = ["analysis", ...(preambles ? ["commentary"] : [])];
   const rules = [
     `start: (note <|end|> <|start|> "assistant"){0,${MAX_NOTES}} ending`,
@@ -38,15 +39,23 @@ export function turnGrammar({ answer, calls, severalCalls, preambles }: TurnShap
     `ending: ${endings.join(" | ")}`,
     ...(answer === undefined ? [] : [finalRule(answer)]),
     ...(calls.length === 0 ? [] : callsRules(calls.length, severalCalls)),
-    ...calls.map(({ name }, index) => callRule(name, index)),
+    ...calls.map((call, index) => callRule(`call${index}`, call.name, `@args${placeOf(call)}`)),
     `TEXT: ${ANY_TEXT}`,
   ];
   const parts: GrammarPart[] = [
     { lark_grammar: rules.join("\n") },
     ...(answer === undefined || answer.kind === "text" ? [] : [contentPart(answer, "answer")]),
-    ...calls.map(({ parameters }, index) => contentPart({ kind: "json", schema: parameters }, `args${index}`)),
+    ...schemas.map((schema, index) => contentPart({ kind: "json", schema }, `args${index}`)),
   ];
   return grammarText(parts);
+}
+
+/** Functions may have the same parameters, or may be called with any object: that is compiled once. */
+function distinct(calls: readonly CallShape[]) {
+  const keyOf = ({ parameters }: CallShape) => JSON.stringify(parameters);
+  const schemas = new Map(calls.map((call) => [keyOf(call), call.parameters]));
+  const places = new Map([...schemas.keys()].map((key, place) => [key, place]));
+  return { schemas: [...schemas.values()], placeOf: (call: CallShape) => places.get(keyOf(call)) ?? 0 };
 }
 
 function finalRule(answer: ContentGrammar): string {
@@ -62,10 +71,10 @@ function callsRules(count: number, several: boolean): readonly string[] {
 }
 
 /** The recipient comes after the channel or before it: the model was trained on both. */
-function callRule(name: string, index: number): string {
+function callRule(rule: string, name: string, args: string): string {
   const recipient = `to=functions.${name}`;
-  const content = `<|message|> @args${index}`;
+  const content = `<|message|> ${args}`;
   const after = `<|channel|> ${larkString(`commentary ${recipient} `)} <|constrain|> "json" ${content}`;
   const before = `${larkString(` ${recipient}`)} <|channel|> "commentary" (" " <|constrain|> "json" | " json") ${content}`;
-  return `call${index}: ${after} | ${before}`;
+  return `${rule}: ${after} | ${before}`;
 }
