@@ -46,10 +46,13 @@ export async function checkGrammar(checker: GrammarChecker, request: GrammarRequ
     const field = request.asked[0]?.field ?? "tool_choice";
     if (engine === undefined) throw invalidField(field, absence, "unsupported");
     if (request.minTokens) throw invalidField("min_tokens", `expected 0: with ${field}, the grammar says where the answer ends`);
-    // Of what is asked for twice, such as any object for each of many functions, the first is checked.
-    const pieces = new Map(request.asked.toReversed().map((asked) => [JSON.stringify(asked.content), asked]));
-    for (const { field: own, content } of [...pieces.values()].reverse()) {
-      if (content.kind !== "text") await begin(engine, { field: own, build: () => contentGrammar(content) });
+    const checked = new Set<string>();
+    for (const { field: own, content } of request.asked) {
+      const key = JSON.stringify(content);
+      // Many functions may be called with any object.
+      if (content.kind === "text" || checked.has(key)) continue;
+      checked.add(key);
+      await begin(engine, { field: own, build: () => contentGrammar(content) });
     }
     const grammar = await begin(engine, { field, build: request.build });
     const unable = checker.withoutEngine(engine.name);
