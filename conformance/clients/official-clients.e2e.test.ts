@@ -3,6 +3,7 @@ import { text } from "node:stream/consumers";
 import OpenAI from "openai";
 import { afterAll, beforeAll, describe, it, vi } from "vitest";
 import { openSubject, type Subject } from "../cluster.mjs";
+import { agreementFeatures } from "./node/agreement.js";
 import { batchFeatures } from "./node/batches.js";
 import { chatFeatures } from "./node/chat.js";
 import { completionFeatures } from "./node/completions.js";
@@ -33,6 +34,7 @@ describe("the official Node client", () => {
     completionFeatures,
     responseFeatures,
     storedResponseFeatures,
+    agreementFeatures,
     fileFeatures,
     batchFeatures,
     errorAndHeaderFeatures,

@@ -94,6 +94,24 @@ export function errorAndHeaderFeatures(use: () => Use): void {
       expect((await collect(streamed.data)).length).toBeGreaterThan(0);
     });
 
+    it("x-ratelimit-*: how many requests may be under way", async () => {
+      const { response } = await use().client.chat.completions.create(short()).withResponse();
+      const [limit, remaining] = ["limit", "remaining"].map((what) =>
+        Number(response.headers.get(`x-ratelimit-${what}-requests`)),
+      );
+      expect(limit).toBeGreaterThan(0);
+      expect(remaining).toBeLessThanOrEqual(limit ?? 0);
+    });
+
+    it("post(): /tokenize and /detokenize, which the client does not know", async () => {
+      const { client } = use();
+      const host = client.withOptions({ baseURL: client.baseURL.replace(/\/v1$/, "") });
+      const body = { prompt: "Größe 🙂" };
+      const { tokens, count } = await host.post<{ tokens: number[]; count: number }>("/tokenize", { body });
+      expect(tokens).toHaveLength(count);
+      expect(await host.post("/detokenize", { body: { tokens } })).toEqual(body);
+    });
+
     it("asResponse(): the raw answer", async () => {
       const response = await use().client.chat.completions.create(short()).asResponse();
       expect(response.status).toBe(200);

@@ -82,6 +82,24 @@ export function formatFeatures(use: () => Use): void {
       expect(SHEET.parse(only(done))).toEqual(only(completion.choices).message.parsed);
     });
 
+    it.each([
+      ["a regex", { structured_outputs: { regex: "[a-f]{3}-\\d{2}" } }, /^[a-f]{3}-\d{2}$/],
+      ["EBNF", { structured_outputs: { grammar: 'root ::= answer " " [0-9]\nanswer ::= "yes" | "no"' } }, /^(yes|no) \d$/],
+      ["Lark", { guided_grammar: 'start: WORD "!"\nWORD: /[a-z]{1,8}/' }, /^[a-z]{1,8}!$/],
+      ["a choice", { guided_choice: ["certainly", "never"] }, /^(certainly|never)$/],
+    ] as const)("%s, in fields beside OpenAI's: the text obeys, in every API, streamed and not", async (_name, more, pattern) => {
+      const { client, model } = use();
+      // The client's types have no such fields, and it sends whatever it is given.
+      const fields = more as object;
+      const { message } = await ask(fields);
+      expect(message.content).toMatch(pattern);
+      expect(await streamed(fields)).toBe(message.content);
+      const completion = await client.completions.create({ model, prompt: USER_QUESTION, max_tokens: 100, ...fields });
+      expect(only(completion.choices).text).toMatch(pattern);
+      const response = await client.responses.create({ model, input: USER_QUESTION, temperature: 0, ...fields });
+      expect(response.output_text).toBe(message.content);
+    });
+
     it("json_schema that cannot be enforced: is refused by name", async () => {
       const json_schema = { name: "x", schema: { type: "array", uniqueItems: true }, strict: true };
       const refused = ask({ response_format: { type: "json_schema", json_schema } });

@@ -146,8 +146,17 @@ export function responseFeatures(use: () => Use): void {
       CITY.parse(JSON.parse(call.arguments));
     });
 
-    it("none: nothing is called", async () => {
-      expect(callsOf(await ask({ input: CALL_QUESTION, tools: TOOLS, tool_choice: "none" }))).toEqual([]);
+    it.each<[string, Fields]>([
+      ["none", { tools: SURE_TOOLS, tool_choice: "none" }],
+      ["no tools", {}],
+    ])("%s: nothing is called, streamed and not", async (_name, more) => {
+      const fields = { input: SURE_QUESTION, ...more };
+      const { output, status } = await ask(fields);
+      expect(status).toBe("completed");
+      expect(output.map(({ type }) => type)).toEqual(["reasoning", "message"]);
+      const types = (await eventsOf(fields)).map(({ type }) => type);
+      expect(types.filter((type) => type.includes("function_call"))).toEqual([]);
+      expect(types.at(-1)).toBe("response.completed");
     });
 
     it("parse(): arguments by zod", async () => {

@@ -98,9 +98,14 @@ export function toolFeatures(use: () => Use): void {
       expect(await calledBoth({ tool_choice })).toBe(name);
     });
 
-    it("none: nothing is called", async () => {
-      const { message, finish_reason } = await ask({ tool_choice: "none" });
+    it.each([
+      ["none", { ...SURE, tool_choice: "none" as const }],
+      ["none, of strict functions", { tool_choice: "none" as const, tools: toolsOf({ ...RAINFALL, strict: true }) }],
+      ["no tools", { messages: SURE.messages, tools: [] }],
+    ])("%s: nothing is called, streamed and not", async (_name, fields) => {
+      const { message, finish_reason } = await ask(fields);
       expect({ calls: message.tool_calls, finish_reason }).toEqual({ calls: undefined, finish_reason: "stop" });
+      expect(await streamed(fields)).toEqual({ calls: [], finish: "stop" });
     });
 
     it.each([true, false])("parallel_tool_calls %s: is taken", async (parallel_tool_calls) => {

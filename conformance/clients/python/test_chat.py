@@ -3,18 +3,22 @@ import unittest
 from typing import Annotated, Literal, Optional, Union
 
 import openai
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from subject import AIR_QUALITY, CALL_QUESTION, POPULATION, QUESTION, RAINFALL, SURE_QUESTION, client, model, only
 
 
 class Step(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
     text: Annotated[str, Field(max_length=20)]
     is_last: bool
 
 
 class Sheet(BaseModel):
     """Bounded, so that any model comes to its end."""
+
+    model_config = ConfigDict(extra="forbid")
 
     result: Annotated[int, Field(ge=0, le=999)]
     kind: Literal["sum", "difference"]
@@ -146,14 +150,20 @@ class Tools(unittest.TestCase):
         ]
         self.assertIn("12", answer(messages=messages, tools=self.sure_tools).message.content)
 
-    def test_required_named_allowed_and_none(self):
+    def test_required_named_and_allowed(self):
         named = {"type": "function", "function": {"name": "get_population"}}
         allowed = {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [named]}}
         asked = [{"role": "user", "content": QUESTION}]
         self.called(tool_choice="required", messages=asked, parallel_tool_calls=False)
         self.assertEqual(self.called(tool_choice=named)[1].function.name, "get_population")
         self.assertEqual(self.called(tool_choice=allowed)[1].function.name, "get_population")
-        self.assertIsNone(answer(tool_choice="none", tools=self.tools).message.tool_calls)
+
+    def test_nothing_is_called(self):
+        messages = [{"role": "user", "content": SURE_QUESTION}]
+        for fields in ({"tools": self.sure_tools, "tool_choice": "none"}, {}):
+            choice = answer(messages=messages, **fields)
+            self.assertEqual((choice.message.tool_calls, choice.finish_reason), (None, "stop"))
+            self.assertEqual(streamed(messages=messages, **fields)[0::2], (choice.message.content, "stop"))
 
     def test_parse(self):
         tool = openai.pydantic_function_tool(Rainfall, name="get_rainfall")
@@ -178,6 +188,19 @@ class Formats(unittest.TestCase):
         choice = answer(**fields)
         Sheet.model_validate_json(choice.message.content)
         self.assertEqual(streamed(**fields)[0], choice.message.content)
+
+    def test_regex_grammar_and_choice(self):
+        asked = {
+            r"[a-f]{3}-\d{2}": {"structured_outputs": {"regex": r"[a-f]{3}-\d{2}"}},
+            r"(yes|no) \d": {"structured_outputs": {"grammar": 'root ::= answer " " [0-9]\nanswer ::= "yes" | "no"'}},
+            r"certainly|never": {"guided_choice": ["certainly", "never"]},
+        }
+        for pattern, fields in asked.items():
+            text = answer(extra_body=fields).message.content
+            self.assertRegex(text, f"^(?:{pattern})$")
+            self.assertEqual(streamed(extra_body=fields)[0], text)
+            response = client.responses.create(model=model(), input=QUESTION, temperature=0, extra_body=fields)
+            self.assertEqual(response.output_text, text)
 
     def test_parse_and_stream(self):
         fields = {"model": model(), "messages": [{"role": "user", "content": QUESTION}], "temperature": 0}

@@ -84,7 +84,10 @@ class Responses(unittest.TestCase):
             self.assertEqual(list(json.loads(call.arguments)), ["city"])
             if choice != "required":
                 self.assertEqual(call.name, "get_population")
-        self.assertEqual(calls_of(ask(input=CALL_QUESTION, tools=TOOLS, tool_choice="none")), [])
+        for fields in ({"tools": SURE_TOOLS, "tool_choice": "none"}, {}):
+            self.assertEqual(calls_of(ask(input=SURE_QUESTION, **fields)), [])
+            types = {event.type for event in ask(input=SURE_QUESTION, stream=True, **fields)}
+            self.assertNotIn("response.function_call_arguments.done", types)
 
     def test_parse(self):
         fields = {"model": model(), "temperature": 0}

@@ -94,6 +94,17 @@ const phaseSchema = relaySchema.extend({
     seconds: z.object({ gateway: positive, redis: positive, source: positive, clients: positive }),
   }),
 });
+const slopeSchema = z.object({ perUnit: z.number(), error: z.number() });
+const countersSchema = z.object({ load: z.number(), waiting: z.number(), active: z.number(), room: positive });
+const memorySchema = z.object({
+  requests: z.number(),
+  byKind: z.record(z.string(), positive),
+  faults: z.array(z.string()),
+  counters: z.object({ before: countersSchema, after: countersSchema }),
+  stretches: z.array(z.object({ requests: positive, residentBytes: positive, heapUsedBytes: positive, externalBytes: positive })),
+  growth: z.object({ resident: slopeSchema, heapUsed: slopeSchema, external: slopeSchema }),
+});
+
 const gatewaySchema = z.object({
   paced: phaseSchema,
   loaded: phaseSchema,
@@ -183,8 +194,21 @@ describe("moiety bench", () => {
     PATIENCE_MS,
   );
 
+  it(
+    "measures a gateway's memory over requests of all kinds, none of which fails",
+    async () => {
+      const { memory } = benchmarksOf(await moietyBench("memory", "--requests", "120", "--json"));
+      const { requests, byKind, faults, counters, stretches } = memorySchema.parse(memory);
+      expect({ requests, faults }).toEqual({ requests: 120, faults: [] });
+      expect(Object.values(byKind).reduce((sum, count) => sum + count, 0)).toBe(120);
+      expect(counters.after).toEqual(counters.before);
+      expect(stretches.at(-1)?.requests).toBe(120);
+    },
+    PATIENCE_MS,
+  );
+
   it.each([
-    [["nothing"], "there is no benchmark named nothing; there are: kernels, hop, model, prompt, step, queue, gateway"],
+    [["nothing"], "there is no benchmark named nothing; there are: kernels, hop, model, prompt, step, queue, gateway, memory"],
     [["--json", "hop"], "hop would be a file's name here"],
     [["--activation", "fp8"], "Expected some of bf16, f32, int8"],
     [["--streams", "4001"], "Expected an integer from 1 to 4000"],

@@ -65,6 +65,29 @@ describe("a cluster of processes", () => {
     180_000,
   );
 
+  it("several choices do not compute their prompt several times", async () => {
+    // Counters are there once they have counted.
+    await client.completions.create({ model: "moiety-tiny", prompt: "Once. ".repeat(100), max_tokens: 1, n: 2 });
+    await waitUntil("the worker is idle", isIdle);
+    const read = async () => ({
+      asked: await counted("vllm:prefix_cache_queries_total"),
+      found: await counted("vllm:prefix_cache_hits_total"),
+    });
+    const before = await read();
+    const prompt = Array.from({ length: 150 }, (_, index) => `Number ${index} of the choices.`).join(" ");
+    const body = { model: "moiety-tiny", prompt, n: 6, max_tokens: 2, seed: 1 };
+    const { choices, usage } = await client.completions.create(body);
+    expect(choices).toHaveLength(6);
+    const after = await read();
+    const asked = after.asked - before.asked;
+    const tokens = usage?.prompt_tokens ?? 0;
+    expect(tokens).toBeGreaterThan(1_000);
+    expect(asked).toBe(6 * tokens);
+    // All but the end of a page of each prompt, for all but the first.
+    expect(after.found - before.found).toBeGreaterThan(5 * tokens - 5 * 64);
+    expect(usage?.prompt_tokens_details?.cached_tokens).toBeLessThan(64);
+  });
+
   it("clients that hang up do not keep their slots: the worker stops computing for them", async () => {
     await waitUntil("the worker is idle", isIdle);
     const before = await counted("moiety_decode_rows_total");

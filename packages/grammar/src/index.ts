@@ -8,5 +8,5 @@ export {
 export * from "./grammar-engine.js";
 export * from "./limits.js";
 export { type OpenGrammarEngineOptions, openGrammarEngine } from "./open-grammar-engine.js";
-export { type CallShape, MAX_NOTES, type TurnShape, turnGrammar } from "./turn-grammar.js";
+export { type CallShape, MAX_CALLS, MAX_NOTES, type TurnShape, turnGrammar } from "./turn-grammar.js";
 export type { TokenBytes } from "./vocabulary.js";

@@ -86,6 +86,7 @@ describe.skipIf(!isGrammarAddonBuilt())("a state of the engine", () => {
     const turn = turnGrammar({
       answer: { kind: "json", schema: SCHEMAS.find(([name]) => name === "real 1")?.[1] ?? {} },
       calls: [{ name: "f", parameters: schema }],
+      severalCalls: false,
       preambles: false,
     });
     await fc.assert(

@@ -11,18 +11,21 @@ const calls: readonly CallShape[] = [
 ];
 const json = { kind: "json", schema: city } as const;
 const SHAPES = {
-  answer: { answer: json, calls: [], preambles: false },
-  answerOrCall: { answer: json, calls, preambles: false },
-  textOrCall: { answer: { kind: "text" }, calls, preambles: true },
-  call: { calls, preambles: true },
-  oneCall: { calls: calls.slice(1), preambles: true },
-  word: { answer: { kind: "choice", words: ["yes", "no"] }, calls: [], preambles: false },
+  answer: { answer: json, calls: [], severalCalls: false, preambles: false },
+  answerOrCall: { answer: json, calls, severalCalls: false, preambles: false },
+  textOrCall: { answer: { kind: "text" }, calls, severalCalls: false, preambles: true },
+  text: { answer: { kind: "text" }, calls: [], severalCalls: true, preambles: true },
+  call: { calls, severalCalls: false, preambles: true },
+  calls: { calls, severalCalls: true, preambles: true },
+  oneCall: { calls: calls.slice(1), severalCalls: false, preambles: true },
+  word: { answer: { kind: "choice", words: ["yes", "no"] }, calls: [], severalCalls: false, preambles: false },
 } as const satisfies Record<string, TurnShape>;
 
 const THOUGHT = "<|channel|>analysis<|message|>Hm, {x} é\n<|end|><|start|>assistant";
 const PREAMBLE = "<|channel|>commentary<|message|>I look.<|end|><|start|>assistant";
 const ANSWER = '<|channel|>final<|message|>{"city": "x"}<|return|>';
 const CALL = '<|channel|>commentary to=functions.get_weather <|constrain|>json<|message|>{"city":"x"}<|call|>';
+const ONE_MORE = CALL.replace("<|call|>", "<|end|><|start|>assistant");
 const EARLY = " to=functions.get<|channel|>commentary json<|message|>{}<|call|>";
 
 describe.skipIf(!isGrammarAddonBuilt())("the grammar of a turn", () => {
@@ -41,6 +44,10 @@ describe.skipIf(!isGrammarAddonBuilt())("the grammar of a turn", () => {
     ["call", THOUGHT + PREAMBLE + CALL],
     ["call", THOUGHT + EARLY],
     ["call", THOUGHT.repeat(16) + CALL],
+    ["text", `${THOUGHT}${PREAMBLE}<|channel|>final<|message|>Anything {at} all<|return|>`],
+    ["calls", THOUGHT + CALL],
+    ["calls", THOUGHT + ONE_MORE + EARLY],
+    ["calls", ONE_MORE.repeat(31) + CALL],
     ["word", "<|channel|>final<|message|>no<|return|>"],
   ] as const)("%s lets through %s", async (shape, text) => {
     expect(await outcome(SHAPES[shape], text)).toBe("complete");
@@ -57,12 +64,32 @@ describe.skipIf(!isGrammarAddonBuilt())("the grammar of a turn", () => {
     ["call", "<|channel|>analysis<|message|>Hm<|return|>", "Hm"],
     ["call", "<|channel|>analysis<|message|>Hm<|channel|>", "Hm"],
     ["call", THOUGHT.repeat(17), "<|channel|>"],
+    ["call", ONE_MORE, "}"],
+    ["calls", ONE_MORE + ANSWER, "<|channel|>"],
+    ["calls", ONE_MORE.repeat(32), "}"],
+    ["text", CALL, "commentary"],
+    ["text", EARLY, ""],
+    ["text", "<|channel|>analysis to=functions.get<|message|>{}", "analysis"],
+    ["textOrCall", "<|channel|>commentary to=functions.other <|constrain|>json<|message|>{}<|call|>", "functions."],
+    ["textOrCall", " to=browser.search<|channel|>commentary json<|message|>{}<|call|>", " to="],
     ["oneCall", CALL, "functions.get"],
     ["word", "<|channel|>final<|message|>nope", "n"],
   ] as const)("%s stops %s", async (shape, text, before) => {
     const found = await outcome(SHAPES[shape], text);
     expect(found).toMatch(/^refused after /);
     expect(found).toContain(before);
+  });
+
+  it("has the parameters of functions that are alike once, and each call still by its own name", async () => {
+    const alike = { calls: ["a", "b", "c"].map((name) => ({ name, parameters: city })), severalCalls: false, preambles: false };
+    const grammar = turnGrammar(alike);
+    expect(JSON.parse(grammar).grammars).toHaveLength(2);
+    const call = (name: string) => CALL.replace("get_weather", name);
+    expect(await fate(engine, grammar, call("b"))).toBe("complete");
+    expect(await fate(engine, grammar, call("d"))).toMatch(/^refused/);
+    const other = turnGrammar({ ...alike, calls: [...alike.calls, { name: "d", parameters: nothing }] });
+    expect(await fate(engine, other, call("d"))).toMatch(/^refused/);
+    expect(await fate(engine, other, call("c"))).toBe("complete");
   });
 
   it("lets through calls as they are rendered", async () => {
@@ -101,10 +128,11 @@ describe.skipIf(!isGrammarAddonBuilt())("the grammar of a turn", () => {
       completed += 1;
       expect(events.at(-1)?.type).toBe("stop");
       const delivered = (type: string) =>
-        events.map((event) => (event.type === type && "text" in event ? event.text : "")).join("");
-      const texts = [delivered("tool-call"), ...(name.startsWith("answer") ? [delivered("text")] : [])].filter(
-        (text) => text !== "",
-      );
+        events.map((event) => (event.type === type && "text" in event ? event.text : event.type === "message-end" ? "\0" : ""));
+      const texts = [...delivered("tool-call"), ...(name.startsWith("answer") ? delivered("text") : [])]
+        .join("")
+        .split("\0")
+        .filter((text) => text !== "");
       for (const text of texts) expect(JSON.parse(text)).toBeTypeOf("object");
     }
     expect(completed).toBeGreaterThan(0);

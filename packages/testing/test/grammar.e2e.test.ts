@@ -19,6 +19,9 @@ const LIST_OF_LISTS = `\\[${ROW}(,${ROW}){7}\\]`;
 const tools = ["get_person", "get"].map((name) => ({ type: "function", function: { name, parameters: person } }));
 const messages = [{ role: "user", content: "Who is there?" }];
 
+/** As many as the grammar of a turn lets through. */
+const MAX_CALLS = 32;
+
 interface Choice {
   readonly finish_reason: string;
   readonly message: {
@@ -99,6 +102,26 @@ describe.skipIf(!existsSync(addon))("a cluster that holds answers to grammars", 
     },
     120_000,
   );
+
+  it("makes several calls of one turn where the model goes on, and one where one is wanted", async () => {
+    const response = await fetch(`${cluster.url}/tokenize`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ prompt: "<|end|>" }),
+    });
+    const { tokens } = (await response.json()) as { tokens: readonly number[] };
+    // A model that ends its messages rather than its turn, which the default model does not.
+    const logit_bias = { [String(tokens[0])]: 100 };
+    const functions = ["first", "second"].map((name) => ({ type: "function", function: { name } }));
+    const body = { tools: functions, tool_choice: "required", logit_bias, n: 2, max_tokens: 2_000 };
+    for (const { finish_reason, message } of await ask(body)) {
+      const calls = message.tool_calls ?? [];
+      expect({ finish_reason, count: calls.length }).toEqual({ finish_reason: "tool_calls", count: MAX_CALLS });
+      for (const { function: called } of calls)
+        expect(called).toEqual({ name: expect.stringMatching(/^(first|second)$/), arguments: "{}" });
+    }
+    for (const { message } of await ask({ ...body, parallel_tool_calls: false })) expect(message.tool_calls).toHaveLength(1);
+  }, 120_000);
 
   it("answers in a format after thoughts that are free", async () => {
     const choices = await ask({ response_format: { type: "json_schema", json_schema: { name: "person", schema: person } } });

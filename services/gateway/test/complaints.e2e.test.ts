@@ -19,7 +19,9 @@ const RESPONSES = "/v1/responses";
 const COMPLETIONS = "/v1/completions";
 const messages = [{ role: "user", content: "Weather?" }];
 const function_ = { name: "get_weather", parameters: { type: "object", properties: { city: { type: "string" } } } };
-const tools = [{ type: "function", function: function_ }];
+const tools = [{ type: "function" as const, function: function_ }];
+/** As responses spell them. */
+const flatTools = tools.map(({ type, function: declared }) => ({ type, ...declared, strict: false }));
 const THOUGHT = "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant";
 const FINAL = "<|channel|>final<|message|>Sunny.<|return|>";
 const callOf = (city: string) => `<|channel|>commentary to=functions.get_weather <|constrain|>json<|message|>{"city":"${city}"}`;
@@ -110,7 +112,7 @@ describe("what the model writes", () => {
     expect(choice.message.tool_calls.map((call: CallDelta) => call.function)).toEqual([
       { name: "get_weather", arguments: '{"city":"Bern"}' },
     ]);
-    const { output } = await client.responses.create({ input: "Weather?" });
+    const { output } = await client.responses.create({ input: "Weather?", tools: flatTools });
     expect(output.map(({ type }) => type)).toEqual(["reasoning", "function_call"]);
     expect(output[1]).toMatchObject({ name: "get_weather", arguments: '{"city":"Bern"}' });
   });
@@ -130,7 +132,7 @@ describe("what the model writes", () => {
     });
     expect(ids.every((id) => id !== undefined)).toBe(true);
     expect(new Set(ids).size).toBe(6);
-    const asked = { model: "tiny", messages: [{ role: "user" as const, content: "x" }] };
+    const asked = { model: "tiny", messages: [{ role: "user" as const, content: "x" }], tools };
     const whole = await client.chat.completions.stream(asked).finalChatCompletion();
     expect(whole.choices[0]?.message.tool_calls).toHaveLength(3);
   });
@@ -191,8 +193,7 @@ describe("what the model is shown", () => {
         const rendered = prompt();
         const kept = Array.from({ length: callsOfTurns.at(-1) ?? 0 }, (_, call) => `thought ${callsOfTurns.length - 1}.${call}`);
         expect(promptText().match(/thought [\w.]+/g) ?? []).toEqual(kept);
-        const flat = tools.map(({ type, function: declared }) => ({ type, ...declared, strict: false }));
-        expect((await fixture.post(RESPONSES, { input: items, tools: flat })).status).toBe(200);
+        expect((await fixture.post(RESPONSES, { input: items, tools: flatTools })).status).toBe(200);
         expect(prompt()).toEqual(rendered);
       }),
       { numRuns: 40 },
@@ -247,7 +248,7 @@ class InStep {
 
 describe("a stream", () => {
   const TEXT = "arrives token by token";
-  const call = "<|channel|>commentary to=functions.f <|constrain|>json<|message|>";
+  const call = "<|channel|>commentary to=functions.get_weather <|constrain|>json<|message|>";
   // biome-ignore lint/suspicious/noExplicitAny: events have many shapes
   type TextOf = (event: any) => string;
   const chatDelta =
@@ -261,7 +262,7 @@ describe("a stream", () => {
     ["a call", CHAT, call, { messages, tools }, (event) => event.choices[0].delta.tool_calls?.[0].function.arguments ?? ""],
     ["a text", COMPLETIONS, "", { prompt: "p", max_tokens: TEXT.length }, (event) => event.choices[0].text],
     ["a response", RESPONSES, "<|channel|>final<|message|>", { input: "x" }, deltaOf("output_text")],
-    ["a response's call", RESPONSES, call, { input: "x" }, deltaOf("function_call_arguments")],
+    ["a response's call", RESPONSES, call, { input: "x", tools: flatTools }, deltaOf("function_call_arguments")],
   ])("of %s does not arrive in one burst at the end", async (_what, path, header, body, textOf) => {
     const inStep = new InStep((await fixture.ids(header)).length);
     await say(header + TEXT, { before: (index: number) => inStep.before(index) });

@@ -62,10 +62,14 @@ export class GatewayFixture {
     this.#tokenizer = parts.tokenizer;
   }
 
-  static async start(kind: TokenizerKind, environment: Readonly<Record<string, string>> = {}): Promise<GatewayFixture> {
+  static async start(
+    kind: TokenizerKind,
+    environment: Readonly<Record<string, string>> = {},
+    worker: { readonly capacity?: number } = {},
+  ): Promise<GatewayFixture> {
     const redis = await RedisServer.start();
     const directory = await writeCheckpoint(kind);
-    const worker = await ScriptedWorker.start({ redisUrl: redis.url, prefix: "moiety" });
+    const scripted = await ScriptedWorker.start({ redisUrl: redis.url, prefix: "moiety", ...worker });
     const all = {
       MOIETY_HTTP_PORT: "0",
       MOIETY_LOG_LEVEL: "silent",
@@ -77,7 +81,7 @@ export class GatewayFixture {
     const gateway = await serveGateway(all);
     // The process has one; the gateway refreshes what it knows of workers in the background.
     const tokenizer = kind === "none" ? undefined : await openTokenizer(join(directory, "tokenizer.json"));
-    return new GatewayFixture({ gateway, worker, redis, directory, environment: all, tokenizer });
+    return new GatewayFixture({ gateway, worker: scripted, redis, directory, environment: all, tokenizer });
   }
 
   /** Another gateway of the same cluster; whoever starts it closes it. */

@@ -154,15 +154,23 @@ describe("a stream", () => {
     await fc.assert(
       fc.asyncProperty(outputs, fc.integer({ min: 1, max: 7 }), async (tokens, stride) => {
         fixture.worker.script = () => ({ tokens, stride });
-        const request = { input: "x", max_output_tokens: 500, stop: ["e"] };
+        const request = { input: "x", max_output_tokens: 500, stop: ["e"], tools: [...tools] };
         const whole = await client.responses.create(request);
         const events = await eventsOf(await client.responses.create({ ...request, stream: true }));
         const last = events.at(-1);
         if (last?.type !== "response.completed" && last?.type !== "response.incomplete") throw new Error(`ended: ${last?.type}`);
         const { id } = last.response;
         expect(anonymous(last.response.output, id)).toEqual(anonymous(whole.output, whole.id));
-        const { choices } = await chat({ messages: [{ role: "user", content: "x" }], max_tokens: 500, stop: ["e"] });
+        const { choices } = await chat({
+          messages: [{ role: "user", content: "x" }],
+          max_tokens: 500,
+          stop: ["e"],
+          tools: chatTools,
+        });
         expect(whole.output_text).toBe(choices[0]?.message.content ?? "");
+        const called = whole.output.flatMap((item) => (item.type === "function_call" ? [[item.name, item.arguments]] : []));
+        const calls = choices[0]?.message.tool_calls ?? [];
+        expect(called).toEqual(calls.map((each) => each.type === "function" && [each.function.name, each.function.arguments]));
         expect(await eventsOf(await client.responses.retrieve(id, { stream: true }))).toEqual(events);
         const after = Math.floor(events.length / 2);
         const rest = await eventsOf(await client.responses.retrieve(id, { stream: true, starting_after: after }));

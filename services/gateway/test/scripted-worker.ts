@@ -34,9 +34,10 @@ export class ScriptedWorker {
     workerId?: string;
     modelFingerprint?: string;
     grammarEngine?: string;
+    capacity?: number;
   }): Promise<ScriptedWorker> {
     const worker = new ScriptedWorker(
-      createRequestConsumer({ redisUrl: options.redisUrl, prefix: options.prefix, capacity: 256 }),
+      createRequestConsumer({ redisUrl: options.redisUrl, prefix: options.prefix, capacity: options.capacity ?? 256 }),
     );
     await worker.#consumer.start((claim) => {
       worker.claims.push(claim);

@@ -24,8 +24,10 @@ describe.skipIf(!isGrammarAddonBuilt())("an answer that is held to something", (
 
   it.each([
     ["nothing", {}],
-    ["tools that are not strict", { tools }],
     ["text", { response_format: { type: "text" } }],
+    ["tools that are not strict, where ends are ignored", { tools, ignore_eos: true }],
+    ["tools that are not strict, and a least length", { tools, min_tokens: 2 }],
+    ["no tools", { tools, tool_choice: "none", min_tokens: 2 }],
   ])("has no grammar in its record for %s", async (_name, fields) => {
     expect((await fixture.post(chat, { messages, ...fields })).status).toBe(200);
     expect(params().grammar).toBeUndefined();
@@ -49,6 +51,15 @@ describe.skipIf(!isGrammarAddonBuilt())("an answer that is held to something", (
     expect({ status, error: body.error }).toEqual({ status: 200, error: undefined });
     expect(params()).toMatchObject({ grammar: expect.stringContaining("<|channel|>"), grammarEngine: GRAMMAR_ENGINE });
     expect(params().stopTokenIds).toEqual(expect.arrayContaining(await fixture.ids("<|return|><|call|>")));
+  });
+
+  it.each([
+    ["tools that are not strict", { tools }, ["get_weather", "get_time"]],
+    ["a choice among none of the tools", { tools, tool_choice: "none" }, []],
+  ])("has a grammar of what may be called for %s", async (_name, fields, names) => {
+    expect((await fixture.post(chat, { messages, ...fields })).status).toBe(200);
+    const called = params().grammar?.match(/(?<=commentary to=functions\.)\w+/g) ?? [];
+    expect(called).toEqual(names);
   });
 
   it("has its grammar in completions too, which end with the model's own ends", async () => {

@@ -89,16 +89,6 @@ describe("a call", () => {
     expect(body.choices[0].message).toMatchObject({ content: "I will look.", tool_calls: [shown("get_weather")] });
   });
 
-  it("is delivered when nobody declared its function, or it is no function", async () => {
-    await say(`${call("other", "{}")}<|end|><|start|>assistant to=browser.search<|channel|>analysis<|message|>q<|call|>`);
-    const { body } = await fixture.post("/v1/chat/completions", { messages });
-    expect(body.choices[0]).toMatchObject({
-      finish_reason: "tool_calls",
-      message: { tool_calls: [shown("other", "{}"), shown("browser.search", "q")] },
-    });
-    expect(new Set(body.choices[0].message.tool_calls.map(({ id }: { id: string }) => id)).size).toBe(2);
-  });
-
   it("that is cut by the limit ends with length, and one that the client stops with stop", async () => {
     const text = call("get_weather", '{"city":"Z');
     await say(text);
@@ -189,6 +179,99 @@ describe("a call", () => {
       `<|start|>assistant to=functions.get_weather<|channel|>commentary <|constrain|>json<|message|>${ARGUMENTS}<|call|>` +
         '<|start|>functions.get_weather to=assistant<|channel|>commentary<|message|>{"sky":"clear"}<|end|><|start|>assistant',
     );
+  });
+});
+
+const flatTools = tools.map(({ type, function: declared }) => ({ type, strict: false, ...declared }));
+const time = { type: "function", name: "get_time" };
+const other = { type: "function", function: { name: "get_time" } };
+
+/** How often calls were refused, by the gateway's count. */
+async function refusedCalls(): Promise<number> {
+  const { body } = await fixture.request("/metrics");
+  return Number(/moiety_harmony_repairs_total\{[^}]*kind="refused-call"[^}]*\} (\d+)/.exec(body)?.[1] ?? 0);
+}
+
+describe("a call of what may not be called", () => {
+  const text = `${THOUGHT}${call("get_weather")}<|call|>`;
+
+  it.each<[string, object, string]>([
+    ["no tools", {}, text],
+    ["none of the tools", { tools, tool_choice: "none" }, text],
+    ["none of the tools, with a least length", { tools, tool_choice: "none", min_tokens: 1 }, text],
+    ["other tools", { tools: [other] }, text],
+    ["other tools, strict", { tools: [{ type: "function", function: { name: "get_time", strict: true } }] }, text],
+    ["another one of the tools", { tools, tool_choice: other }, text],
+    [
+      "functions and not the browser",
+      { tools },
+      `${THOUGHT} to=browser.search<|channel|>analysis<|message|>${ARGUMENTS}<|call|>`,
+    ],
+  ])("with %s is an answer's text in a chat, streamed and not, and counted", async (_name, fields, written) => {
+    await say(written);
+    const before = await refusedCalls();
+    const { body } = await fixture.post("/v1/chat/completions", { messages, ...fields });
+    expect(body.choices[0]).toEqual({
+      index: 0,
+      message: {
+        role: "assistant",
+        content: ARGUMENTS,
+        refusal: null,
+        reasoning: "Look it up.",
+        reasoning_content: "Look it up.",
+      },
+      logprobs: null,
+      finish_reason: "stop",
+      stop_reason: null,
+    });
+    const chunks = await fixture.stream("/v1/chat/completions", { messages, ...fields });
+    const deltas = chunks.map(({ choices: [choice] }) => choice.delta);
+    expect(deltas.filter((delta) => "tool_calls" in delta)).toEqual([]);
+    expect(deltas.map((delta) => delta.content ?? "").join("")).toBe(ARGUMENTS);
+    expect(chunks.at(-1).choices[0].finish_reason).toBe("stop");
+    expect(await refusedCalls()).toBe(before + 2);
+  });
+
+  it.each<[string, object]>([
+    ["no tools", {}],
+    ["none of the tools", { tools: flatTools, tool_choice: "none" }],
+    ["other tools", { tools: flatTools.slice(1) }],
+    ["another one of the tools", { tools: flatTools, tool_choice: time }],
+  ])("with %s is a message in a response, streamed and not, and told again", async (_name, fields) => {
+    await say(text);
+    const request = { input: "Weather in Zürich?", ...fields };
+    const { body } = await fixture.post("/v1/responses", request);
+    const shownAs = ({ output, status }: { output: { type: string; content: { text: string }[] }[]; status: string }) => ({
+      status,
+      items: output.map(({ type, content }) => [type, content[0]?.text]),
+    });
+    const expected = {
+      status: "completed",
+      items: [
+        ["reasoning", "Look it up."],
+        ["message", ARGUMENTS],
+      ],
+    };
+    expect(shownAs(body)).toEqual(expected);
+    const stream = await client.responses.create({ ...request, model: "tiny", stream: true } as never);
+    const events: OpenAI.Responses.ResponseStreamEvent[] = [];
+    for await (const event of stream as unknown as AsyncIterable<OpenAI.Responses.ResponseStreamEvent>) events.push(event);
+    expect(events.some(({ type }) => type.includes("function_call"))).toBe(false);
+    const last = events.at(-1);
+    expect(last?.type === "response.completed" && shownAs(last.response as never)).toEqual(expected);
+    const again = await fixture.request(`/v1/responses/${body.id}?stream=true`);
+    expect(again.body).not.toContain("function_call_arguments");
+    expect(again.body).toContain("response.output_text.done");
+  });
+
+  it("leaves the calls beside it what they are", async () => {
+    const next = "<|end|><|start|>assistant";
+    await say(`${call("other", "{}")}${next}${call("get_time", "{}")}${next} to=python<|channel|>analysis<|message|>1<|call|>`);
+    const { body } = await fixture.post("/v1/chat/completions", { messages, tools });
+    expect(body.choices[0]).toMatchObject({
+      finish_reason: "tool_calls",
+      message: { content: "{}1", tool_calls: [shown("get_time", "{}")] },
+    });
   });
 });
 

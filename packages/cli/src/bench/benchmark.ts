@@ -13,6 +13,8 @@ export interface BenchmarkOptions {
   readonly checkpoint?: string;
   /** Concurrent streams of `gateway`. Default: the benchmark's own. */
   readonly streams?: number;
+  /** Requests of `memory`. Default: the benchmark's own. */
+  readonly requests?: number;
   /** Whether `gateway` gives the gateway a core of its own. */
   readonly pin?: boolean;
   /** Small sizes and short times: whether it works, not how fast it is. */

@@ -51,4 +51,9 @@ export const BENCHMARKS: readonly Benchmark[] = [
     onlyNamed: true,
     run: async (options) => (await import("./guard/guard-benchmark.js")).benchmarkGuard(options),
   },
+  {
+    name: "memory",
+    summary: "a gateway's memory while it answers very many requests of all kinds",
+    run: async (options) => (await import("./memory/memory-benchmark.js")).benchmarkMemory(options),
+  },
 ];

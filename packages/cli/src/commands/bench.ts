@@ -18,6 +18,7 @@ export interface BenchFlags {
   readonly activation: BenchmarkOptions["activations"];
   readonly checkpoint?: string;
   readonly streams?: number;
+  readonly requests?: number;
   readonly pin: boolean;
   readonly quick: boolean;
   readonly dataDir: string;
@@ -31,6 +32,7 @@ Examples:
   $ moiety bench kernels model --threads 1,4      some, with other numbers of threads
   $ moiety bench model --checkpoint ./gpt-oss-20b --activation bf16,f32
   $ moiety bench gateway --streams 2000 --pin
+  $ moiety bench memory --requests 100000         a gateway's memory, and how it grows
   $ moiety bench --json results.json              tables, and the same figures as JSON in a file
   $ moiety bench hop --json                       JSON alone
 
@@ -58,6 +60,7 @@ export function benchCommand(run: (names: readonly string[], flags: BenchFlags) 
       "model, prompt: what to measure (default: four layers of 20b's shape, made on first use; the default model)",
     )
     .option("--streams <count>", "gateway: concurrent streams (default: 1000)", integerBetween(1, 4_000))
+    .option("--requests <count>", "memory: how many (default: 20000)", integerBetween(100, 10_000_000))
     .option("--pin", "gateway: the gateway on one core, everything else on the others (needs taskset)", false)
     .addOption(
       new Option("--data-dir <folder>", "made checkpoints, logs and Redis's data").env("MOIETY_DATA_DIR").default(".moiety"),
@@ -103,6 +106,7 @@ async function bench(names: readonly string[], flags: BenchFlags): Promise<void>
     ...(flags.kernelLevel === undefined ? {} : { level: flags.kernelLevel }),
     ...(flags.checkpoint === undefined ? {} : { checkpoint: flags.checkpoint }),
     ...(flags.streams === undefined ? {} : { streams: flags.streams }),
+    ...(flags.requests === undefined ? {} : { requests: flags.requests }),
   };
   const machine = await describeMachine(flags.kernelLevel);
   print(formatMachine(machine));

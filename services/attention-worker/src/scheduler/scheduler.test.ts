@@ -20,16 +20,19 @@ interface Wanted {
   readonly output: number;
   readonly priority?: number;
   readonly arrivedAtMs?: number;
+  /** Prompts of one text begin alike, those of different ones differ from the first token on; default: the first six are the same. */
+  readonly text?: number | undefined;
 }
 
 let counter = 0;
-function sequence({ prompt, output, priority = 1, arrivedAtMs = 0 }: Wanted): Sequence {
+function sequence({ prompt, output, priority = 1, arrivedAtMs = 0, text }: Wanted): Sequence {
   counter += 1;
+  const tokenAt = (index: number) => (text === undefined ? (index < 6 ? 7 : counter + index) : text + index);
   return new Sequence({
     id: parseRequestId(`r-${String(counter).padStart(6, "0")}`),
     priority,
     arrivedAtMs,
-    promptTokens: Array.from({ length: prompt }, (_, index) => (index < 6 ? 7 : counter + index)),
+    promptTokens: Array.from({ length: prompt }, (_, index) => tokenAt(index)),
     outputTokens: [],
     maxTokens: prompt + output,
     cacheSalt: "",
@@ -108,13 +111,49 @@ describe("Scheduler", () => {
 
   it("does not overtake a large request with small ones that came later", () => {
     const { scheduler } = setup(8, { contextTokens: 32 });
-    const running = sequence({ prompt: 12, output: 4 });
-    const large = sequence({ prompt: 29, output: 2, arrivedAtMs: 1 });
-    const small = sequence({ prompt: 2, output: 2, arrivedAtMs: 2 });
+    const running = sequence({ prompt: 12, output: 4, text: 100 });
+    const large = sequence({ prompt: 29, output: 2, arrivedAtMs: 1, text: 200 });
+    const small = sequence({ prompt: 2, output: 2, arrivedAtMs: 2, text: 300 });
     for (const each of [running, large, small]) scheduler.add(each);
     while (large.state.kind === "waiting") step(scheduler);
     expect(small.state.kind).toBe("waiting");
     expect(running.state.kind).toBe("ended");
+  });
+
+  it("computes a prompt once for all that begin with it and came together", () => {
+    const { scheduler } = setup(64, { maxSequences: 8 });
+    const prompt = 27;
+    const choices = Array.from({ length: 5 }, () => sequence({ prompt, output: 3, text: 1_000 }));
+    for (const choice of choices) scheduler.add(choice);
+    let computed = 0;
+    for (let steps = 0; choices.some(({ state }) => state.kind !== "ended"); steps++) {
+      expect(steps).toBeLessThan(20);
+      const plan = scheduler.schedule();
+      computed += plan.tokens;
+      for (const rows of plan.rows) {
+        scheduler.advance(rows, rows.draws ? 1 : undefined);
+        if (rows.sequence.tokens.length === rows.sequence.maxTokens) scheduler.end(rows.sequence);
+      }
+      scheduler.checkIntegrity();
+    }
+    const decoded = choices.length * 2;
+    const ownTokens = prompt % pageTokens;
+    expect(computed).toBe(prompt + (choices.length - 1) * ownTokens + decoded);
+  });
+
+  it("lets others pass one that waits for its prefix, and has it wait for none that goes later or is gone", () => {
+    const { scheduler } = setup(64, { stepTokens: 24 });
+    const first = sequence({ prompt: 30, output: 2, text: 1_000 });
+    const second = sequence({ prompt: 30, output: 2, text: 1_000, arrivedAtMs: 1 });
+    const other = sequence({ prompt: 9, output: 2, text: 2_000, arrivedAtMs: 2 });
+    for (const each of [first, second, other]) scheduler.add(each);
+    expect(step(scheduler)).toEqual([first, other]);
+    const urgent = sequence({ prompt: 30, output: 2, text: 1_000, priority: 0 });
+    scheduler.add(urgent);
+    expect(step(scheduler)).toContain(urgent);
+    scheduler.end(first);
+    scheduler.end(urgent);
+    expect(step(scheduler)).toContain(second);
   });
 
   it("leaves out a sequence that is held, and keeps its pages", () => {
@@ -133,6 +172,7 @@ describe("Scheduler", () => {
       prompt: fc.integer({ min: 1, max: 40 }),
       output: fc.integer({ min: 1, max: 20 }),
       priority: fc.nat(2),
+      text: fc.option(fc.constantFrom(100, 200), { nil: undefined }),
       cancelAt: fc.option(fc.nat(60)),
     });
     const limits = fc.record({

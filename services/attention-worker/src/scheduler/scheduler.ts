@@ -124,11 +124,29 @@ export class Scheduler {
     }
   }
 
-  /** First come, first served: a sequence that does not fit yet holds up those behind it, or it might never fit. */
+  /**
+   * First come, first served: a sequence that does not fit yet holds up those behind it, or it might never fit. Only one that waits
+   * for its prefix lets them pass.
+   */
   #admit(budget: StepBudget): void {
-    for (let next = this.#waiting[0]; next !== undefined && budget.left > 0; next = this.#waiting[0]) {
-      if (!this.#start(next, budget)) return;
+    let place = 0;
+    for (let next = this.#waiting[0]; next !== undefined && budget.left > 0; next = this.#waiting[place]) {
+      if (this.#isPrefixUnderWay(next)) place += 1;
+      else if (!this.#start(next, budget)) return;
     }
+  }
+
+  /** Whether one that goes first is about to compute what this one begins with, such as another choice of the same request. */
+  #isPrefixUnderWay(sequence: Sequence): boolean {
+    if (!sequence.reusePrefix) return false;
+    const fullBlocks = (tokens: number) => Math.floor(tokens / this.#cache.pageTokens);
+    return this.#running.some((other) => {
+      if (other.state.kind !== "prefilling" || compareRank(other, sequence) > 0) return false;
+      const block = other.pages.publishedBlocks;
+      if (block >= fullBlocks(other.tokens.length) || block >= fullBlocks(sequence.tokens.length - 1)) return false;
+      const hash = sequence.hashes.at(block);
+      return hash === other.hashes.at(block) && !this.#cache.full.has(hash);
+    });
   }
 
   #start(sequence: Sequence, budget: StepBudget): boolean {

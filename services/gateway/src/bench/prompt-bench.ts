@@ -22,6 +22,9 @@ export interface PromptTimes {
   readonly encodeMs: readonly number[];
 }
 
+/** Not every token comes of a word. */
+const FITTING_ROUNDS = 4;
+
 const WORDS =
   `the of and to in is that for it as was with be by on not he his but at are this have from or had an they which one you
  were her all she there would their we him been has when who will more no if out so said what up its about into than them can only other
@@ -98,8 +101,9 @@ async function timeChat(
 ): Promise<PromptTimes> {
   const model = { tokenizer, harmony: true };
   const render = (fields: ChatPromptFields) => chatPrompt(fields, model, systemClock);
-  const perWord = (await render(make(1_000, 1))).length / 1_000;
-  const words = Math.round(tokens / perWord);
+  let words = tokens;
+  for (let round = 0; round < FITTING_ROUNDS; round++)
+    words = Math.ceil((words * tokens) / (await render(make(words, 1))).length);
   const promptMs: number[] = [];
   const encodeMs: number[] = [];
   let length = 0;

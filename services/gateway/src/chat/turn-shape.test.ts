@@ -18,49 +18,81 @@ const calls = (...entries: (readonly [string, object])[]) => entries.map(([name,
 describe("the turn that a chat asks for", () => {
   it.each([
     ["nothing", {}],
-    ["tools", { tools }],
-    ["tools, auto", { tools, tool_choice: "auto" as const }],
-    ["tools, none", { tools: [tool("a", { strict: true })], tool_choice: "none" as const }],
-    ["text", { tools, response_format: { type: "text" as const } }],
+    ["no tools", { tools: [] }],
+    ["none of no tools", { tool_choice: "none" as const }],
+    ["text", { response_format: { type: "text" as const } }],
   ])("is free for %s", (_name, body) => expect(constrainedTurn(body)).toBeUndefined());
 
   it.each([
-    ["a format", json_object, { answer, calls: [], preambles: false }],
-    ["a format and tools", { ...json_object, tools }, { answer, calls: calls(["a", ANY], ["b", ANY]), preambles: false }],
-    ["a format and no tools", { ...json_object, tools, tool_choice: "none" as const }, { answer, calls: [], preambles: false }],
+    ["a format", json_object, { answer, calls: [], severalCalls: true, preambles: false }],
+    [
+      "a format and tools",
+      { ...json_object, tools },
+      { answer, calls: calls(["a", ANY], ["b", ANY]), severalCalls: true, preambles: false },
+    ],
+    [
+      "a format and no tools",
+      { ...json_object, tools, tool_choice: "none" as const },
+      { answer, calls: [], severalCalls: true, preambles: false },
+    ],
     [
       "a strict tool",
       { tools: [tool("a", { strict: true }), tool("b")] },
-      { answer: { kind: "text" }, calls: calls(["a", city], ["b", ANY]), preambles: true },
+      { answer: { kind: "text" }, calls: calls(["a", city], ["b", ANY]), severalCalls: true, preambles: true },
     ],
-    ["a call", { tools, tool_choice: "required" as const }, { calls: calls(["a", city], ["b", city]), preambles: true }],
+    [
+      "a call",
+      { tools, tool_choice: "required" as const },
+      { calls: calls(["a", city], ["b", city]), severalCalls: true, preambles: true },
+    ],
     [
       "a call that need not be strict",
       { tools: [tool("a", { strict: false })], tool_choice: "required" as const },
-      { calls: calls(["a", ANY]), preambles: true },
+      { calls: calls(["a", ANY]), severalCalls: true, preambles: true },
     ],
-    ["one function", { tools, tool_choice: named("b") }, { calls: calls(["b", city]), preambles: true }],
+    ["one function", { tools, tool_choice: named("b") }, { calls: calls(["b", city]), severalCalls: false, preambles: true }],
     [
       "allowed tools",
       { tools, tool_choice: allowed("auto", "b", "b") },
-      { answer: { kind: "text" }, calls: calls(["b", ANY]), preambles: true },
+      { answer: { kind: "text" }, calls: calls(["b", ANY]), severalCalls: true, preambles: true },
     ],
     [
       "one of allowed tools",
       { tools, tool_choice: allowed("required", "b", "a") },
-      { calls: calls(["b", city], ["a", city]), preambles: true },
+      { calls: calls(["b", city], ["a", city]), severalCalls: true, preambles: true },
     ],
     [
       "a function without parameters",
       { tools: [tool("a", { parameters: undefined })], tool_choice: named("a") },
-      { calls: calls(["a", { type: "object", properties: {}, additionalProperties: false }]), preambles: true },
+      {
+        calls: calls(["a", { type: "object", properties: {}, additionalProperties: false }]),
+        severalCalls: false,
+        preambles: true,
+      },
     ],
     [
       "a word",
       { structured_outputs: { choice: ["yes", "no"] } },
-      { answer: { kind: "choice", words: ["yes", "no"] }, calls: [], preambles: false },
+      { answer: { kind: "choice", words: ["yes", "no"] }, calls: [], severalCalls: true, preambles: false },
     ],
   ])("for %s", (_name, body, shape) => expect(constrainedTurn(body)?.shape).toEqual(shape));
+
+  it.each([
+    ["tools", { tools }, calls(["a", ANY], ["b", ANY])],
+    ["tools, auto", { tools, tool_choice: "auto" as const }, calls(["a", ANY], ["b", ANY])],
+    ["tools, none", { tools: [tool("a", { strict: true })], tool_choice: "none" as const }, []],
+    ["text", { tools, response_format: { type: "text" as const } }, calls(["a", ANY], ["b", ANY])],
+  ])("lets nothing else be called for %s, where that can be enforced", (_name, body, callable) => {
+    expect(constrainedTurn(body)).toMatchObject({
+      isBinding: false,
+      shape: { answer: { kind: "text" }, calls: callable, severalCalls: true, preambles: true },
+    });
+  });
+
+  it("has one call where several are not wanted", () => {
+    expect(constrainedTurn({ tools, parallel_tool_calls: false })?.shape.severalCalls).toBe(false);
+    expect(constrainedTurn({ tools, tool_choice: "required", parallel_tool_calls: true })?.shape.severalCalls).toBe(true);
+  });
 
   it("names the field of everything that is compiled", () => {
     const strict = tool("c", { strict: true });

@@ -8,6 +8,8 @@ export interface ConstrainedTurn {
   readonly shape: TurnShape;
   /** What of it the client wrote, by the fields in which it did. */
   readonly asked: readonly AskedContent[];
+  /** Whether the client asked for something that has to be enforced; else it only keeps the model to what it may call. */
+  readonly isBinding: boolean;
 }
 
 type Tool = NonNullable<ToolFields["tools"]>[number];
@@ -24,23 +26,25 @@ interface Calling {
 const NO_PARAMETERS: JsonSchema = { type: "object", properties: {}, additionalProperties: false };
 
 /**
- * The grammar that a chat asks for; absent: none, and the model writes what it likes.
+ * The grammar of a chat's next turn; absent: none, and the model writes what it likes.
  *
- * | asked for                            | answers        | calls     | preambles |
- * |--------------------------------------|----------------|-----------|-----------|
- * | nothing, or tools that are not strict | free          | free      | free      |
- * | a format                             | in the format  | if auto   | no        |
- * | strict tools                         | free           | any       | yes       |
- * | allowed tools, auto                  | free           | those     | yes       |
- * | required, named, allowed, required   | no             | those     | yes       |
+ * | asked for                          | answers       | calls   | preambles | binding |
+ * |------------------------------------|---------------|---------|-----------|---------|
+ * | no tools and no format             |               |         |           | no grammar |
+ * | tools, and none of them            | free          | no      | yes       | no      |
+ * | tools that are not strict          | free          | any     | yes       | no      |
+ * | strict tools                       | free          | any     | yes       | yes     |
+ * | a format                           | in the format | if auto | no        | yes     |
+ * | allowed tools, auto                | free          | those   | yes       | yes     |
+ * | required, named, allowed, required | no            | those   | yes       | yes     |
  *
  * @throws AppError INVALID_ARGUMENT that names the field at fault.
  */
 export function constrainedTurn(body: ToolFields & GrammarFields): ConstrainedTurn | undefined {
   const answer = askedContent(body);
   const { callable, forced, restricted } = callingOf(body);
-  const strict = callable.some(([, tool]) => tool.function.strict === true);
-  if (answer === undefined && !forced && !restricted && !strict) return undefined;
+  const isBinding = answer !== undefined || forced || restricted || callable.some(([, tool]) => tool.function.strict === true);
+  if (!isBinding && (body.tools ?? []).length === 0) return undefined;
   const calls = callable.map(([index, { function: declared }]) => ({
     field: `tools[${index}].function.parameters`,
     call: { name: declared.name, parameters: argumentsOf(declared, forced) } satisfies CallShape,
@@ -49,6 +53,7 @@ export function constrainedTurn(body: ToolFields & GrammarFields): ConstrainedTu
     shape: {
       ...(forced ? {} : { answer: answer?.content ?? { kind: "text" } }),
       calls: calls.map(({ call }) => call),
+      severalCalls: body.parallel_tool_calls !== false && !isNamed(body),
       // A preamble is content to a client: it would stand before the format.
       preambles: answer === undefined,
     },
@@ -56,8 +61,17 @@ export function constrainedTurn(body: ToolFields & GrammarFields): ConstrainedTu
       ...(answer === undefined ? [] : [answer]),
       ...calls.map(({ field, call }) => ({ field, content: { kind: "json", schema: call.parameters } as const })),
     ],
+    isBinding,
   };
 }
+
+/** Names of the functions that the model may call. @throws AppError INVALID_ARGUMENT that names the field at fault. */
+export function callableNames(body: ToolFields): readonly string[] {
+  return callingOf(body).callable.map(([, tool]) => tool.function.name);
+}
+
+/** One function that has to be called is called once. */
+const isNamed = ({ tool_choice: choice }: ToolFields) => typeof choice === "object" && choice.type === "function";
 
 /** Strict arguments obey the schema, as do forced ones unless the client says that they need not: those are any object. */
 function argumentsOf({ parameters, strict }: Tool["function"], forced: boolean): JsonSchema {

@@ -1,4 +1,4 @@
-import { calledTool, HarmonyParser, type RepairCounts, TokenReader } from "@moiety/harmony";
+import { calledTool, HarmonyParser, TokenReader } from "@moiety/harmony";
 import type { Tokenizer } from "@moiety/model";
 import type { LoggedToken } from "@moiety/queue";
 
@@ -18,12 +18,14 @@ export interface OutputReader {
   /** What is left when no token follows. */
   end(): readonly OutputPart[];
   /** Faults in the model's output that were mended, by kind. */
-  readonly repairs: RepairCounts;
+  readonly repairs: Repairs;
 }
+
+export type Repairs = Readonly<Record<string, number>>;
 
 /** A checkpoint without tokenizer: tokens are all there is. */
 export class TokenIdReader implements OutputReader {
-  readonly repairs: RepairCounts = {};
+  readonly repairs: Repairs = {};
 
   read(token: LoggedToken): readonly OutputPart[] {
     return [{ kind: "content", text: "", tokens: [token] }];
@@ -36,7 +38,7 @@ export class TokenIdReader implements OutputReader {
 
 /** Plain text: special tokens have none. */
 export class PlainReader implements OutputReader {
-  readonly repairs: RepairCounts = {};
+  readonly repairs: Repairs = {};
   readonly #tokenizer: Tokenizer;
   readonly #decoder: ReturnType<Tokenizer["createDecoder"]>;
 
@@ -58,14 +60,20 @@ export class PlainReader implements OutputReader {
 
 type HarmonyEvents = ReturnType<HarmonyParser["push"]>;
 
-/** Harmony: the final channel and preambles are the answer, the analysis channel the thoughts, messages to tools calls, markup nothing. */
+/**
+ * Harmony: the final channel and preambles are the answer, the analysis channel the thoughts, messages to tools calls, markup nothing.
+ * A call of what may not be called is none: a client could not answer it, and did not ask for it. Its text is content, and it is counted.
+ */
 export class HarmonyReader implements OutputReader {
   readonly #parser = new HarmonyParser();
+  readonly #callable: ReadonlySet<string>;
+  #refusedCalls = 0;
   readonly #reader: TokenReader;
   /** Tokens that ended within a character: they belong to where the character goes. */
   #undecided: LoggedToken[] = [];
 
-  constructor(tokenizer: Tokenizer) {
+  constructor(tokenizer: Tokenizer, callable: readonly string[]) {
+    this.#callable = new Set(callable);
     const nameById = namesOf(tokenizer);
     this.#reader = new TokenReader({
       specialTokenName: (token) => nameById.get(token),
@@ -73,8 +81,8 @@ export class HarmonyReader implements OutputReader {
     });
   }
 
-  get repairs(): RepairCounts {
-    return this.#parser.repairs;
+  get repairs(): Repairs {
+    return { ...this.#parser.repairs, ...(this.#refusedCalls > 0 ? { "refused-call": this.#refusedCalls } : {}) };
   }
 
   read(token: LoggedToken): readonly OutputPart[] {
@@ -96,13 +104,21 @@ export class HarmonyReader implements OutputReader {
     for (const event of events) {
       if (event.type === "message-start") {
         const tool = calledTool(event.header);
-        if (tool !== undefined) parts.push({ kind: "call", callee: functionName(tool), text: "", tokens: [] });
+        if (tool === undefined) continue;
+        if (this.#mayCall(tool)) parts.push({ kind: "call", callee: functionName(tool), text: "", tokens: [] });
+        else this.#refusedCalls += 1;
       }
-      if ("text" in event && event.text !== "") parts.push({ kind: KINDS[event.type], text: event.text, tokens: [] });
+      if (!("text" in event) || event.text === "") continue;
+      const isRefused = event.type === "tool-call" && !this.#mayCall(event.recipient);
+      parts.push({ kind: isRefused ? "content" : KINDS[event.type], text: event.text, tokens: [] });
     }
     const first = parts[0];
     if (!first) return tokens.length === 0 ? [] : [{ kind: "hidden", text: "", tokens }];
     return [{ ...first, tokens }, ...parts.slice(1)];
+  }
+
+  #mayCall(recipient: string): boolean {
+    return this.#callable.has(functionName(recipient));
   }
 }
 
@@ -123,7 +139,7 @@ const KINDS = {
   other: "hidden",
 } as const;
 
-/** A function's name as a client declared it; a tool that is no function keeps its whole name. */
+/** A function's name as a client declares it; a tool that is no function keeps its whole name. */
 function functionName(recipient: string): string {
   const prefix = "functions.";
   return recipient.startsWith(prefix) && recipient.length > prefix.length ? recipient.slice(prefix.length) : recipient;

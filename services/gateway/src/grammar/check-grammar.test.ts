@@ -41,6 +41,14 @@ describe("checking a grammar", () => {
     expect(seen).toEqual({ checks: 1, refusals: 0 });
   });
 
+  it("compiles what is asked for several times once, and names the field of the first", async () => {
+    const { checker: own, compiled } = checker();
+    await checkGrammar(own, { ...request, asked: [asked("a", "x"), asked("b", "y"), asked("c", "x")] });
+    expect(compiled).toHaveLength(3);
+    const faulty = { ...request, asked: [asked("a", "bad"), asked("b", "y"), asked("c", "bad")] };
+    await expect(checkGrammar(own, faulty)).rejects.toMatchObject({ details: { param: "a" } });
+  });
+
   it.each([
     ["b", { asked: [asked("a", "x"), asked("b", "bad")] }, "b: it is bad"],
     ["b", { asked: [asked("a", "x"), asked("b", "late")] }, "b: it never ends"],

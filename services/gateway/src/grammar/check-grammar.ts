@@ -46,8 +46,13 @@ export async function checkGrammar(checker: GrammarChecker, request: GrammarRequ
     const field = request.asked[0]?.field ?? "tool_choice";
     if (engine === undefined) throw invalidField(field, absence, "unsupported");
     if (request.minTokens) throw invalidField("min_tokens", `expected 0: with ${field}, the grammar says where the answer ends`);
+    const checked = new Set<string>();
     for (const { field: own, content } of request.asked) {
-      if (content.kind !== "text") await begin(engine, { field: own, build: () => contentGrammar(content) });
+      const key = JSON.stringify(content);
+      // Many functions may be called with any object.
+      if (content.kind === "text" || checked.has(key)) continue;
+      checked.add(key);
+      await begin(engine, { field: own, build: () => contentGrammar(content) });
     }
     const grammar = await begin(engine, { field, build: request.build });
     const unable = checker.withoutEngine(engine.name);

@@ -79,6 +79,7 @@ async function stream(options: AnswerOptions, generation: Generation): Promise<v
     patienceMs: context.config.MOIETY_SLOW_CLIENT_TIMEOUT_MS,
   });
   const ends: ChoiceEnd[] = [];
+  let ended = 0;
   let unread = false;
   // Promises only where there is something to wait for: this runs once for every token.
   const fail = (error: unknown) => {
@@ -95,8 +96,11 @@ async function stream(options: AnswerOptions, generation: Generation): Promise<v
   try {
     for (const chunk of shape.opening()) await send(chunk);
     for await (const event of generation.events()) {
-      if (event.kind === "end") ends.push(event.end);
-      if (ends.length === plans.length) sse.hold();
+      if (event.kind === "end") {
+        ends[plans.findIndex(({ index }) => index === event.index)] = event.end;
+        ended += 1;
+      }
+      if (ended === plans.length) sse.hold();
       const chunks = shape.chunks(event);
       const full = sendAll(chunks instanceof Promise ? await chunks : chunks, send);
       if (full) await full;

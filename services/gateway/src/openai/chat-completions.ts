@@ -2,7 +2,7 @@ import { newRequestId, type RequestId, type TenantId } from "@moiety/core";
 import { completionGrammar, turnGrammar } from "@moiety/grammar";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { chatPrompt } from "../chat/chat-prompt.js";
-import { constrainedTurn } from "../chat/turn-shape.js";
+import { callableNames, constrainedTurn } from "../chat/turn-shape.js";
 import type { GatewayContext } from "../gateway-context.js";
 import type { ChoicePlan } from "../generation/choice.js";
 import { HarmonyReader, type OutputReader, PlainReader, TokenIdReader } from "../generation/output-reader.js";
@@ -80,22 +80,29 @@ export async function planChat(
     fields: body,
     clock,
     timeoutMs: config.MOIETY_REQUEST_TIMEOUT_MS,
-    createReader: () => readerFor(model),
+    createReader: readersFor(model, callableNames(body)),
     prompts: [{ tokens, params: paramsOf(context, body, { promptTokens: tokens.length, held }) }],
   });
 }
 
-/** Reads what the model writes in a chat. */
-export function readerFor(model: ServedModel): OutputReader {
-  if (!model.tokenizer) return new TokenIdReader();
-  return model.harmony ? new HarmonyReader(model.tokenizer) : new PlainReader(model.tokenizer);
+/** Makes what reads what the model writes in a chat, and takes calls of `callable` alone for calls. */
+export function readersFor({ tokenizer, harmony }: ServedModel, callable: readonly string[]): () => OutputReader {
+  if (!tokenizer) return () => new TokenIdReader();
+  return harmony ? () => new HarmonyReader(tokenizer, callable) : () => new PlainReader(tokenizer);
+}
+
+/** Whether calls that nobody declared can be kept from being written; if not, they are not delivered as calls. */
+function canHold({ engine, withoutEngine }: GatewayContext["grammar"], body: ChatRequest): boolean {
+  if (engine === undefined || withoutEngine(engine.name) !== undefined) return false;
+  return !body.min_tokens && body.ignore_eos !== true;
 }
 
 /** What the turn is held to; absent: nothing. @throws AppError INVALID_ARGUMENT for what cannot be obeyed. */
 async function checkedTurn({ grammar, model }: GatewayContext, body: ChatRequest): Promise<CheckedGrammar | undefined> {
   const turn = constrainedTurn(body);
   if (turn === undefined) return undefined;
-  const { shape, asked } = turn;
+  const { shape, asked, isBinding } = turn;
+  if (!isBinding && !(model.harmony && canHold(grammar, body))) return undefined;
   const build = () => {
     if (model.harmony) return turnGrammar(shape);
     return completionGrammar(shape.answer ?? { kind: "text" }, model.chatStopTokenIds);

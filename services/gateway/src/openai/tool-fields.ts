@@ -40,9 +40,9 @@ export const toolFields = {
     .max(MAX_FUNCTIONS, `expected at most ${MAX_FUNCTIONS} functions`)
     .refine((tools) => areShort(tools.map((entry) => entry.function.parameters)), schemasTooLong)
     .optional(),
-  /** With `none` the functions are kept from the model. A call that it makes all the same is delivered. */
+  /** With `none` the functions are kept from the model, and a call that it makes all the same is not delivered as one. */
   tool_choice: toolChoice.optional(),
-  /** Accepted and not enforced: the model ends its turn with a call, and so makes one at a time. */
+  /** False: at most one call. True, the default: as many as the model makes, which was trained to make one at a time. */
   parallel_tool_calls: z.boolean().optional(),
 };
 

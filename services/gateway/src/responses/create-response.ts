@@ -1,5 +1,6 @@
 import { invariant, type TenantId } from "@moiety/core";
 import type { FastifyReply, FastifyRequest } from "fastify";
+import { callableNames } from "../chat/turn-shape.js";
 import { clientSignal, type GatewayContext } from "../gateway-context.js";
 import type { ChoicePlan } from "../generation/choice.js";
 import { planChat } from "../openai/chat-completions.js";
@@ -57,6 +58,7 @@ function storedPlan(body: ResponseRequest, chat: ChatRequest, { record, stops, a
     params: record.params,
     stops,
     askedStopTokenIds,
+    callable: callableNames(chat),
     promptTokens: record.promptTokens.length,
     createdAtMs: record.createdAtMs,
     deadlineAtMs: record.deadlineAtMs,

@@ -4,7 +4,7 @@ import type { GatewayContext } from "../gateway-context.js";
 import { type ChoiceEnd, type ChoiceEvent, type ChoicePlan, followChoice } from "../generation/choice.js";
 import { Generation, type GenerationOptions } from "../generation/generation.js";
 import type { GenerationTimer } from "../metrics.js";
-import { readerFor } from "../openai/chat-completions.js";
+import { readersFor } from "../openai/chat-completions.js";
 import { toOpenAiError } from "../openai/errors.js";
 import {
   type EventBody,
@@ -244,7 +244,7 @@ function planOf({ model }: RunContext, { id, tenant, plan }: StoredResponse): Ch
     index: 0,
     stops,
     askedStopTokenIds,
-    createReader: () => readerFor(model),
+    createReader: readersFor(model, plan.callable),
     record: {
       id,
       tenant,

@@ -21,6 +21,8 @@ export interface ResponsePlan {
   readonly params: GenerationParams;
   readonly stops: readonly string[];
   readonly askedStopTokenIds: readonly number[];
+  /** Names of the functions that it may call. */
+  readonly callable: readonly string[];
   readonly promptTokens: number;
   readonly createdAtMs: number;
   readonly deadlineAtMs: number;

@@ -6,8 +6,12 @@ export const sourceSettingsSchema = z.object({
   capacity: z.number().int().positive(),
   /** Of the checkpoint that the gateway serves: it counts no worker of another. */
   modelFingerprint: z.string(),
+  /** The engine that it says to have: a gateway admits grammars only where there is one. Nothing is held to them. */
+  grammarEngine: z.string().optional(),
+  /** Tokens of every answer, the last one over and over. Default: a letter. */
+  answer: z.array(z.number().int()).default([]),
 });
-export type SourceSettings = z.output<typeof sourceSettingsSchema>;
+export type SourceSettings = z.input<typeof sourceSettingsSchema>;
 
 /**
  * begin: how to serve the requests that come next. Answered with a report of those that came before.

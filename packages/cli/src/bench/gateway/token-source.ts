@@ -54,6 +54,7 @@ const beat = () =>
     running: 0,
     waiting: 0,
     kvUsage: 0,
+    ...(settings.grammarEngine === undefined ? {} : { grammarEngine: settings.grammarEngine }),
   });
 await beat();
 setInterval(() => beat().catch(() => undefined), BEAT_INTERVAL_MS);
@@ -84,10 +85,13 @@ function engineOf(stream: number): TokenEngine {
 
 /** One append after the other, as fast as Redis takes them. */
 async function flatOut(claim: Claim): Promise<number[]> {
+  const { answer } = settings;
   const appendedMs: number[] = [];
   while (appendedMs.length < claim.record.params.maxTokens && !claim.signal.aborted) {
+    const index = appendedMs.length;
     appendedMs.push(nowMs());
-    if ((await claim.append(appendedMs.length - 1, [{ token: TOKEN }])) !== "appended") break;
+    const token = answer[Math.min(index, answer.length - 1)] ?? TOKEN;
+    if ((await claim.append(index, [{ token }])) !== "appended") break;
   }
   return appendedMs;
 }
