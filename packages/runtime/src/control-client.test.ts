@@ -39,6 +39,7 @@ class ScriptedRouter {
   readonly hellos: Hello[] = [];
   readonly statuses: WorkerStatus[] = [];
   readonly port: number;
+  term = 0;
   #stream: ServerDuplexStream<WorkerMessage, RouterMessage> | undefined;
   #listening: ListeningServer | undefined;
   #server: Server | undefined;
@@ -58,7 +59,9 @@ class ScriptedRouter {
           if (message?.$case === "status") this.statuses.push(message.value);
           if (message?.$case !== "hello") return;
           this.hellos.push(message.value);
-          stream.write({ message: { $case: "welcome", value: { heartbeatIntervalMs: 60, heartbeatTimeoutMs: 200 } } });
+          stream.write({
+            message: { $case: "welcome", value: { heartbeatIntervalMs: 60, heartbeatTimeoutMs: 200, term: this.term } },
+          });
         });
       },
     });
