@@ -150,6 +150,8 @@ function gauge(name: string, help: string, registers: Registry[], labelNames: st
     labelNames,
     collect() {
       this.reset();
+      // Without labels there would be a 0 that nobody has said.
+      if (labelNames.length === 0) this.remove();
       read((value, labels) => (labels === undefined ? this.set(value) : this.set(labels, value)));
     },
   });
