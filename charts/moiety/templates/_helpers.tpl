@@ -128,7 +128,7 @@ capabilities:
 
 {{/* Seconds until Kubernetes kills a process that should long have ended by itself: what is before the drain, the drain, and some more. */}}
 {{- define "moiety.gracePeriodSeconds" -}}
-{{- add (default 0 .preStopSeconds) .drainTimeoutSeconds 10 -}}
+{{- add (default 0 .lameDuckSeconds) .drainTimeoutSeconds 10 -}}
 {{- end -}}
 
 {{/* Variables that every process reads. Takes root, drainTimeoutSeconds, and plain for one without gRPC. */}}

@@ -1,3 +1,4 @@
+import { Agent, request } from "node:http";
 import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
@@ -265,6 +266,35 @@ describe("failures", () => {
     expect(refused.headers.get("retry-after")).toBe("1");
     expect((await running).flatMap((chunk) => chunk.choices[0].token_ids)).toEqual([1, 2, 3, 4]);
     await closing;
+  });
+
+  it("serves who is connected once more, and lets every connection go, while load balancers learn that it leaves", async () => {
+    const fixture = await start("none", { MOIETY_LAME_DUCK_MS: "400" });
+    fixture.worker.script = () => ({ tokens: [1, 2, 3, 4], delayMs: 250 });
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    const ask = () =>
+      new Promise<{ status: number | undefined; connection: string | undefined; port: number | undefined }>((resolve, reject) => {
+        const headers = { "content-type": "application/json" };
+        const asked = request(`${fixture.url}/v1/completions`, { method: "POST", agent, headers }, (response) => {
+          const { statusCode: status, headers } = response;
+          const port = response.socket.localPort;
+          response.resume().once("end", () => resolve({ status, connection: headers.connection, port }));
+        });
+        asked.once("error", reject).end(JSON.stringify({ prompt: [1], max_tokens: 4, stream: true }));
+      });
+    const first = ask();
+    await until(() => fixture.worker.claims.length === 1);
+    const closing = fixture.gateway.close();
+    await until(async () => (await fixture.request("/ready")).status === 503);
+    // What begins while it leaves is served, and told to connect anew.
+    expect((await fixture.post("/v1/completions", { prompt: [1], max_tokens: 1 })).status).toBe(200);
+    // The answer that began before ends when new connections are refused already; its client asks again on the connection it kept.
+    const kept = await first;
+    expect(kept).toMatchObject({ status: 200, connection: "keep-alive" });
+    expect((await fixture.post("/v1/completions", { prompt: [1] })).status).toBe(503);
+    expect(await ask()).toEqual({ status: 200, connection: "close", port: kept.port });
+    await closing;
+    agent.destroy();
   });
 
   it("streams on, token for token, over a Redis that is killed and comes back", async () => {
