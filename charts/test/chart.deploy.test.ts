@@ -25,7 +25,14 @@ const LAYOUTS: Readonly<Record<string, readonly (string | object)[]>> = {
       images: { registry: "registry.example.org/moiety", pullSecrets: [{ name: "pull" }] },
       redis: { caSecretName: "redis-ca" },
       tls: { enabled: true, certManager: { enabled: true, issuerName: "inner" } },
-      model: { source: "download", download: { files: [FILE], authorizationSecretName: "hub" } },
+      model: {
+        source: "download",
+        download: {
+          files: [FILE, { ...FILE, path: "model.safetensors", url: "s3://models/model.safetensors" }],
+          authorizationSecretName: "hub",
+          s3: { endpoint: "https://s3.example.org", secretName: "s3" },
+        },
+      },
       monitoring: { prometheusUrl: "http://prometheus:9090", rules: true },
       gateway: {
         ingress: { enabled: true, hosts: ["llm.example.org"], tls: [{ hosts: ["llm.example.org"], secretName: "tls" }] },
@@ -208,6 +215,11 @@ describe.runIf(program !== undefined)("a value", () => {
     ["with more pods at least than at most", { gateway: { autoscaling: { minReplicas: 9 } } }, /minReplicas is above/],
     ["with KEDA and no Prometheus", { attention: { autoscaling: { kind: "keda" } } }, /prometheusUrl/],
     ["with a download of nothing", { model: { source: "download" } }, /download\.files is empty/],
+    [
+      "with a bucket and no key for it",
+      { model: { source: "download", download: { files: [{ ...FILE, url: "s3://models/config.json" }] } } },
+      /endpoint and secretName/,
+    ],
     [
       "with a file that leaves the folder",
       { model: { source: "download", download: { files: [{ ...FILE, path: "../x" }] } } },

@@ -44,18 +44,21 @@ describe("planCluster", () => {
     ]);
   });
 
-  it.each([{ tcp: true }, { tcp: false }, { routers: 2 }])("gives every process ports of its own and uses all that it asked for, %j", (given) => {
-    const cluster = plan(given);
-    const listened = cluster.services.flatMap(({ environment }) => [
-      Number(environment["MOIETY_HTTP_PORT"]),
-      ...[environment["MOIETY_LISTEN_ADDRESS"]].flatMap((address) =>
-        address === undefined || address.startsWith("unix:") ? [] : [Number(address.split(":")[1])],
-      ),
-    ]);
-    const ports = [...listened, cluster.redis?.readyPort];
-    expect(new Set(ports).size).toBe(ports.length);
-    expect(ports).toHaveLength(portsNeeded({ ...OPTIONS, ...given }) + 1);
-  });
+  it.each([{ tcp: true }, { tcp: false }, { routers: 2 }])(
+    "gives every process ports of its own and uses all that it asked for, %j",
+    (given) => {
+      const cluster = plan(given);
+      const listened = cluster.services.flatMap(({ environment }) => [
+        Number(environment["MOIETY_HTTP_PORT"]),
+        ...[environment["MOIETY_LISTEN_ADDRESS"]].flatMap((address) =>
+          address === undefined || address.startsWith("unix:") ? [] : [Number(address.split(":")[1])],
+        ),
+      ]);
+      const ports = [...listened, cluster.redis?.readyPort];
+      expect(new Set(ports).size).toBe(ports.length);
+      expect(ports).toHaveLength(portsNeeded({ ...OPTIONS, ...given }) + 1);
+    },
+  );
 
   it("has workers meet at sockets of the data folder, unless its name is too long for one", () => {
     expect(named(plan(), "expert-1").environment["MOIETY_LISTEN_ADDRESS"]).toBe("unix:/data/sockets/expert-1.sock");
