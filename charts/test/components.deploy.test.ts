@@ -102,9 +102,14 @@ describe.runIf(program !== undefined)("the parts of a cluster", () => {
     const metrics = readFileSync(join(CHART, "../../docs/metrics.md"), "utf8");
     for (const name of ["-gateway", "-attention-worker"]) {
       expect(only(manifests, "Deployment", name).spec).not.toHaveProperty("replicas");
-      const { query } = only(manifests, "ScaledObject", name).spec.triggers[0].metadata;
-      expect(query).toContain('{namespace="llm",pod=~"demo-moiety-.+"}');
-      expect(metrics).toContain(`\`${/moiety_\w+/.exec(query)?.[0]}\``);
+      const { triggers } = only(manifests, "ScaledObject", name).spec;
+      // Attention workers by the requests in the queue, and by the prompt tokens that wait.
+      expect(triggers).toHaveLength(name === "-gateway" ? 1 : 2);
+      for (const { metadata } of triggers) {
+        expect(metadata.query).toContain('{namespace="llm",pod=~"demo-moiety-.+"}');
+        expect(metrics).toContain(`\`${/moiety_\w+/.exec(metadata.query)?.[0]}\``);
+        expect(Number(metadata.threshold)).toBeGreaterThan(0);
+      }
     }
   });
 

@@ -341,12 +341,17 @@ spec:
     replicas: {{ .settings.minReplicas }}
     behavior: currentReplicasIfHigher
   triggers:
+    {{- $series := printf "namespace=%q,pod=~\"%s-.+\"" .root.Release.Namespace (include "moiety.fullname" .root) }}
+    {{- range list (list .settings.query .settings.threshold) (list .settings.tokensQuery .settings.tokensThreshold) }}
+    {{- if first . }}
     - type: prometheus
       metricType: AverageValue
       metadata:
-        serverAddress: {{ .root.Values.monitoring.prometheusUrl | quote }}
-        query: {{ .settings.query | replace "%s" (printf "namespace=%q,pod=~\"%s-.+\"" .root.Release.Namespace (include "moiety.fullname" .root)) | quote }}
-        threshold: {{ .settings.threshold | quote }}
+        serverAddress: {{ $.root.Values.monitoring.prometheusUrl | quote }}
+        query: {{ first . | replace "%s" $series | quote }}
+        threshold: {{ last . | quote }}
+    {{- end }}
+    {{- end }}
 {{- end -}}
 {{- end -}}
 

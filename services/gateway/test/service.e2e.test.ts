@@ -146,6 +146,38 @@ describe("HTTP", () => {
   });
 });
 
+describe("the tokens that wait", () => {
+  it("are those of prompts whose first token has not come, and none of clients that left", async () => {
+    const fixture = await start("none");
+    const waiting = async () =>
+      Number(/^moiety_gateway_waiting_tokens\{.*\} (\d+)$/m.exec((await fixture.request("/metrics")).body)?.[1]);
+    let isHeld = true;
+    const held = async () => {
+      while (isHeld) await sleep(10);
+    };
+    fixture.worker.script = () => ({ tokens: [1, 2], before: (at) => (at === 0 ? held() : Promise.resolve()) });
+    const prompt = Array.from({ length: 30 }, () => 1);
+    const served = fixture.post("/v1/completions", { prompt, max_tokens: 2, n: 2 });
+    const leaving = new AbortController();
+    const left = fetch(`${fixture.url}/v1/completions`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ prompt, max_tokens: 2, stream: true }),
+      signal: leaving.signal,
+    });
+    await until(async () => (await waiting()) === 90);
+    leaving.abort();
+    await left.then(
+      ({ text }) => text,
+      () => undefined,
+    );
+    await until(async () => (await waiting()) === 60);
+    isHeld = false;
+    expect((await served).status).toBe(200);
+    await until(async () => (await waiting()) === 0);
+  });
+});
+
 describe("keys", () => {
   it("are required when configured, and name the tenant whose cache is its own", async () => {
     const fixture = await start("none", { MOIETY_API_KEYS: "alice:key-of-alice,bob:key-of-bob" });
