@@ -18,7 +18,7 @@ const env = { ...process.env, GOBIN: FOLDER };
 for (const [name, module] of Object.entries(MODULES)) {
   if (existsSync(join(FOLDER, name))) continue;
   console.log(`installing ${module}`);
-  const { status, error } = spawnSync("go", ["install", "-trimpath", "-ldflags=-s -w", module], { env, stdio: "inherit" });
+  const { status, error } = spawnSync("go", ["install", "-ldflags=-s -w", module], { env, stdio: "inherit" });
   if (error?.code === "ENOENT") {
     console.log(`${name} is not installed: there is no Go. Tests that need it are skipped.`);
     continue;

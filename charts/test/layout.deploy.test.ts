@@ -213,6 +213,10 @@ describe.runIf(canRun)("a release for users, as processes of this machine", () =
     for (const pod of local.pods) expect(pod.kubelet.wouldRestart, pod.name).toBeUndefined();
   });
 
+  it("says nothing but lines of its log: no process has a warning of Node's", () => {
+    for (const pod of local.pods) for (const line of pod.process.output.lines) expect(line, pod.name).toMatch(/^\{/);
+  });
+
   it("stays within the limits of its containers", () => {
     for (const pod of local.pods) {
       const limit = bytesOf(`${pod.container.resources.limits?.["memory"]}`);

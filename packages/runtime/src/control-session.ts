@@ -29,7 +29,9 @@ export interface ControlSessionOptions {
 export function openControlSession(options: ControlSessionOptions): ControlSession {
   const { address, hostName } = options.target;
   const named = hostName === undefined ? {} : { "grpc.ssl_target_name_override": hostName, "grpc.default_authority": hostName };
-  const client = new ControlServiceClient(address, options.transport.clientCredentials(), { ...controlChannelOptions, ...named });
+  const { transport } = options;
+  const channelOptions = { ...controlChannelOptions, ...named, ...transport.channelOptions };
+  const client = new ControlServiceClient(address, transport.clientCredentials(), channelOptions);
   const stream = client.join();
   let over = false;
   let settle: (outcome: AppError | undefined) => void = () => {};
