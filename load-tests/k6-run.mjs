@@ -11,6 +11,7 @@ const VARIABLES = {
   LOAD_CONTEXT_TOKENS: "context",
   LOAD_FIRST_TOKEN_MS: "first-token",
   LOAD_GAP_MS: "gap",
+  LOAD_UNTIL: "until",
 };
 
 /**

@@ -20,6 +20,7 @@ const SCENARIOS = [
   "mixed-tenants",
   "idle-streams",
   "chaos",
+  "rolling",
   "streams",
   "requests",
 ];
@@ -39,20 +40,22 @@ Scenarios: ${SCENARIOS.join(", ")}; docs/load-tests.md says what each shows.
   --context TOKENS      longest prompt plus answer (default: the model's, 16384 at most)
   --first-token MS      what the 95th percentile of the time to the first token has to stay under (default: 3000)
   --gap MS              and that of the gaps between tokens (default: 500)
+  --until URL           of the scenario rolling, which needs --url as well: it goes on for as long as this answers 200
 
   MOIETY_K6             a k6 built from load-tests/k6-events, instead of one that is built here, which needs Go
 `;
 
 /** Of a cluster of its own. */
 const TENANTS = { interactive: "load-interactive", bulk: "load-bulk" };
-const OPTIONS = ["url", "key", "duration", "rate", "requests", "streams", "context", "first-token", "gap"];
+const OPTIONS = ["url", "key", "duration", "rate", "requests", "streams", "context", "first-token", "gap", "until"];
+const NUMBERS = OPTIONS.slice(2, -1);
 
 /** @throws StepError */
 function readArguments() {
   const options = Object.fromEntries(OPTIONS.map((name) => [name, { type: "string" }]));
   try {
     const { values, positionals } = parseArgs({ options, allowPositionals: true });
-    for (const name of OPTIONS.slice(2)) {
+    for (const name of NUMBERS) {
       if (values[name] !== undefined && !(Number(values[name]) > 0)) throw new Error(`--${name}: expected a number above 0`);
     }
     const [scenario = "", ...rest] = positionals;
@@ -70,6 +73,8 @@ async function main() {
   if (!SCENARIOS.includes(scenario)) throw new StepError(`no scenario ${JSON.stringify(scenario)}\n\n${USAGE}`);
   if (scenario === "chaos" && values.url !== undefined)
     throw new StepError("chaos kills processes: it needs a cluster of its own, without --url");
+  if (scenario === "rolling" && (values.url === undefined || values.until === undefined))
+    throw new StepError("rolling loads a cluster whose processes somebody else restarts: it needs --url and --until");
   const k6 = await preparedK6();
   const out = join(STATE, "load", `${scenario}-${new Date().toISOString().replaceAll(":", "-").slice(0, 19)}`);
   mkdirSync(out, { recursive: true });

@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { instructionsFor, pairsOf, readDockerfile } from "../../deploy/test/dockerfile.js";
 import { VARIABLES } from "../../deploy/test/repository.js";
-import { CHART, EXAMPLES, findTool, Helm, LEAST, type Manifest, only, podsOf } from "./helm.js";
+import { CHART, EXAMPLES, findTool, Helm, LEAST, type Manifest, podsOf } from "./helm.js";
 
 const SCHEMAS = fileURLToPath(new URL("schemas/", import.meta.url));
 /** Kinds of others, whose schemas are not here. */
@@ -25,7 +25,14 @@ const LAYOUTS: Readonly<Record<string, readonly (string | object)[]>> = {
       images: { registry: "registry.example.org/moiety", pullSecrets: [{ name: "pull" }] },
       redis: { caSecretName: "redis-ca" },
       tls: { enabled: true, certManager: { enabled: true, issuerName: "inner" } },
-      model: { source: "download", download: { files: [FILE], authorizationSecretName: "hub" } },
+      model: {
+        source: "download",
+        download: {
+          files: [FILE, { ...FILE, path: "model.safetensors", url: "s3://models/model.safetensors" }],
+          authorizationSecretName: "hub",
+          s3: { endpoint: "https://s3.example.org", secretName: "s3" },
+        },
+      },
       monitoring: { prometheusUrl: "http://prometheus:9090", rules: true },
       gateway: {
         ingress: { enabled: true, hosts: ["llm.example.org"], tls: [{ hosts: ["llm.example.org"], secretName: "tls" }] },
@@ -170,9 +177,9 @@ describe.runIf(program !== undefined).each(Object.entries(LAYOUTS))("the chart w
         livenessProbe: http("/health"),
         readinessProbe: http("/ready"),
       });
-      const drainMs = Number(container.env?.find(({ name }) => name === "MOIETY_DRAIN_TIMEOUT_MS")?.value);
-      const { sleep = { seconds: 0 } } = (container["lifecycle"] as { preStop?: { sleep: { seconds: number } } })?.preStop ?? {};
-      expect(pod.terminationGracePeriodSeconds).toBeGreaterThan(drainMs / 1_000 + sleep.seconds);
+      const msOf = (variable: string) => Number(container.env?.find(({ name }) => name === variable)?.value ?? 0);
+      const leastMs = msOf("MOIETY_LAME_DUCK_MS") + msOf("MOIETY_DRAIN_TIMEOUT_MS");
+      expect(pod.terminationGracePeriodSeconds).toBeGreaterThan(leastMs / 1_000);
     }
   });
 
@@ -209,6 +216,11 @@ describe.runIf(program !== undefined)("a value", () => {
     ["with KEDA and no Prometheus", { attention: { autoscaling: { kind: "keda" } } }, /prometheusUrl/],
     ["with a download of nothing", { model: { source: "download" } }, /download\.files is empty/],
     [
+      "with a bucket and no key for it",
+      { model: { source: "download", download: { files: [{ ...FILE, url: "s3://models/config.json" }] } } },
+      /endpoint and secretName/,
+    ],
+    [
       "with a file that leaves the folder",
       { model: { source: "download", download: { files: [{ ...FILE, path: "../x" }] } } },
       /path/,
@@ -220,85 +232,6 @@ describe.runIf(program !== undefined)("a value", () => {
     const { status, stderr } = helm.run(["template", "demo", CHART], LEAST, values);
     expect(status).not.toBe(0);
     expect(stderr).toMatch(message);
-  });
-});
-
-describe.runIf(program !== undefined)("the parts of a cluster", () => {
-  const envOf = (manifest: Manifest) =>
-    Object.fromEntries((podsOf([manifest])[0]?.pod.containers[0]?.env ?? []).map(({ name, ...rest }) => [name, rest]));
-
-  it("are pools of different sizes, each with its own resources, GPUs and nodes", () => {
-    const manifests = helm.manifests(LEAST, {
-      expertDefaults: { threads: 6, nodeSelector: { disk: "fast" } },
-      expertPools: [
-        { name: "big", replicas: 2, gpus: 2, capacitySlots: 4608, nodeSelector: { gpu: "h200" }, image: "own/expert:cuda" },
-        { name: "small", replicas: 5, tolerations: [{ key: "spot", operator: "Exists" }] },
-      ],
-    });
-    const big = only(manifests, "StatefulSet", "-expert-big");
-    const small = only(manifests, "StatefulSet", "-expert-small");
-    expect([big.spec.replicas, small.spec.replicas]).toEqual([2, 5]);
-    const [bigPod, smallPod] = podsOf([big, small]).map(({ pod }) => pod);
-    expect(bigPod).toMatchObject({
-      nodeSelector: { gpu: "h200" },
-      containers: [{ image: "own/expert:cuda", resources: { limits: { "nvidia.com/gpu": 2 } } }],
-    });
-    expect(smallPod).toMatchObject({ nodeSelector: { disk: "fast" }, tolerations: [{ key: "spot" }] });
-    expect(smallPod?.containers[0]?.resources.limits).not.toHaveProperty("nvidia.com/gpu");
-    expect(smallPod?.["topologySpreadConstraints"]).toMatchObject([
-      { labelSelector: { matchLabels: { "moiety.io/expert-pool": "small" } } },
-    ]);
-    expect(envOf(big)).toMatchObject({ MOIETY_CAPACITY_SLOTS: { value: "4608" }, MOIETY_THREADS: { value: "6" } });
-    expect(envOf(only(manifests, "Deployment", "-router"))["MOIETY_MIN_EXPERT_WORKERS"]).toEqual({ value: "7" });
-  });
-
-  it("write large numbers as the processes read them", () => {
-    const manifests = helm.manifests(LEAST, { gateway: { config: { MOIETY_MAX_FILES_BYTES: 1_099_511_627_776 } } });
-    const env = envOf(only(manifests, "Deployment", "-gateway"));
-    expect(env["MOIETY_MAX_FILES_BYTES"]).toEqual({ value: "1099511627776" });
-  });
-
-  it("take Redis' URL and certificate authority from secrets", () => {
-    const manifests = helm.manifests({ redis: { secretName: "own", secretKey: "u", caSecretName: "ca" } });
-    for (const name of ["-gateway", "-attention-worker"])
-      expect(envOf(only(manifests, "Deployment", name))).toMatchObject({
-        MOIETY_REDIS_URL: { valueFrom: { secretKeyRef: { name: "own", key: "u" } } },
-        NODE_EXTRA_CA_CERTS: { value: "/etc/moiety/redis-ca/ca.crt" },
-      });
-  });
-
-  it("never lets the router or an expert worker reach Redis", () => {
-    const manifests = helm.manifests({ redisForTrials: { enabled: true } });
-    const { spec } = only(manifests, "NetworkPolicy", "-redis-for-trials");
-    const peers = spec.ingress[0].from.map((peer: { podSelector: { matchLabels: Record<string, string> } }) => {
-      return peer.podSelector.matchLabels["app.kubernetes.io/component"];
-    });
-    expect(peers).toEqual(["gateway", "attention-worker"]);
-  });
-
-  it("scale by KEDA on series of this release alone, which the processes have", () => {
-    const keda = { autoscaling: { kind: "keda" } };
-    const manifests = helm.manifests(LEAST, {
-      gateway: keda,
-      attention: keda,
-      monitoring: { prometheusUrl: "http://prometheus:9090", rules: true },
-    });
-    const metrics = readFileSync(join(CHART, "../../docs/metrics.md"), "utf8");
-    for (const name of ["-gateway", "-attention-worker"]) {
-      expect(only(manifests, "Deployment", name).spec).not.toHaveProperty("replicas");
-      const { query } = only(manifests, "ScaledObject", name).spec.triggers[0].metadata;
-      expect(query).toContain('{namespace="llm",pod=~"demo-moiety-.+"}');
-      expect(metrics).toContain(`\`${/moiety_\w+/.exec(query)?.[0]}\``);
-    }
-  });
-
-  it("begin another job when other files are to be loaded, and the same when nothing changed", () => {
-    const nameOf = (path: string) => {
-      const manifests = helm.manifests(LEAST, { model: { source: "download", download: { files: [{ ...FILE, path }] } } });
-      return manifests.find(({ kind }) => kind === "Job")?.metadata.name;
-    };
-    expect(nameOf("a")).toBe(nameOf("a"));
-    expect(nameOf("a")).not.toBe(nameOf("b"));
   });
 });
 

@@ -45,10 +45,17 @@ describe("the download of a model", () => {
     rmSync(folder, { recursive: true, force: true });
   });
 
-  async function download({ sha256 = SHA256, path = "part/weights.bin", authorization = "" } = {}) {
+  interface Asked {
+    readonly sha256?: string;
+    readonly url?: string;
+    readonly authorization?: string;
+    readonly more?: Readonly<Record<string, string>>;
+  }
+
+  async function download({ sha256 = SHA256, url = `${origin}/weights`, authorization = "", more = {} }: Asked = {}) {
     const list = join(folder, "list.json");
-    writeFileSync(list, JSON.stringify([{ path, url: `${origin}/weights`, sha256 }]));
-    const env = { ...process.env, MOIETY_DOWNLOAD_AUTHORIZATION: authorization };
+    writeFileSync(list, JSON.stringify([{ path: "part/weights.bin", url, sha256 }]));
+    const env = { ...process.env, MOIETY_DOWNLOAD_AUTHORIZATION: authorization, ...more };
     const child = spawn(process.execPath, [SCRIPT, list, join(folder, "model"), "id"], { env });
     let text = "";
     for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => (text += chunk));
@@ -73,6 +80,20 @@ describe("the download of a model", () => {
     sendBytes = Number.POSITIVE_INFINITY;
     expect(await download()).toMatchObject({ code: 0, text: "part/weights.bin: loaded from byte 100000 on\n" });
     expect(asked).toEqual(["whole nobody", "bytes=100000- nobody"]);
+    expect(readFileSync(file("part/weights.bin")).equals(CONTENT)).toBe(true);
+  });
+
+  it("asks a bucket with a signature, and goes on there as well", async () => {
+    const store = { MOIETY_DOWNLOAD_S3_ENDPOINT: origin, MOIETY_DOWNLOAD_S3_KEY_ID: "id", MOIETY_DOWNLOAD_S3_SECRET: "key" };
+    sendBytes = 100_000;
+    expect(await download({ url: "s3://models/weights", more: store })).toMatchObject({ code: 1 });
+    sendBytes = Number.POSITIVE_INFINITY;
+    const { code, text } = await download({ url: "s3://models/weights", more: store });
+    expect([code, text]).toEqual([0, "part/weights.bin: loaded from byte 100000 on\n"]);
+    expect(asked.map((line) => line.replace(/\/\d{8}\/.*/, ""))).toEqual([
+      "whole AWS4-HMAC-SHA256 Credential=id",
+      "bytes=100000- AWS4-HMAC-SHA256 Credential=id",
+    ]);
     expect(readFileSync(file("part/weights.bin")).equals(CONTENT)).toBe(true);
   });
 

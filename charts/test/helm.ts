@@ -104,3 +104,12 @@ export function only(manifests: readonly Manifest[], kind: string, ending: strin
   if (manifest === undefined || found.length > 1) throw new Error(`${found.length} of ${kind} *${ending}`);
   return manifest;
 }
+
+const UNITS: Readonly<Record<string, number>> = { Ki: 2 ** 10, Mi: 2 ** 20, Gi: 2 ** 30, Ti: 2 ** 40 };
+
+/** A quantity of memory, such as `2Gi`, in bytes. */
+export function bytesOf(quantity: string): number {
+  const [, amount = "", unit = ""] = /^(\d+(?:\.\d+)?)(Ki|Mi|Gi|Ti)?$/.exec(quantity) ?? [];
+  if (amount === "") throw new Error(`no quantity: ${quantity}`);
+  return Number(amount) * (UNITS[unit] ?? 1);
+}

@@ -1,25 +1,30 @@
 #!/usr/bin/env node
-// Installs helm and kubeconform into .moiety/tools, where the tests of the chart look for them, if Go is here. Without Go it says so, and ends with 0.
+// Installs what the tests of the deployment need, where Go is: helm and kubeconform into .moiety/tools, and the k6 of the load tests into the user's
+// cache. Needs nothing but Node. Without Go it says so, and ends with 0.
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { preparedK6, whyNoK6 } from "../../load-tests/k6-program.mjs";
 
 const FOLDER = fileURLToPath(new URL("../../.moiety/tools", import.meta.url));
 const MODULES = {
-  helm: "helm.sh/helm/v4/cmd/helm@v4.3.1",
   kubeconform: "github.com/yannh/kubeconform/cmd/kubeconform@v0.7.0",
+  helm: "helm.sh/helm/v4/cmd/helm@v4.3.1",
 };
 
-const { PATH = "" } = process.env;
-const env = { ...process.env, GOBIN: FOLDER, PATH: [PATH, "/usr/local/go/bin"].join(delimiter) };
+process.env.PATH = [process.env.PATH ?? "", "/usr/local/go/bin"].join(delimiter);
+const env = { ...process.env, GOBIN: FOLDER };
 for (const [name, module] of Object.entries(MODULES)) {
   if (existsSync(join(FOLDER, name))) continue;
   console.log(`installing ${module}`);
-  const { status, error } = spawnSync("go", ["install", module], { env, stdio: "inherit" });
+  const { status, error } = spawnSync("go", ["install", "-ldflags=-s -w", module], { env, stdio: "inherit" });
   if (error?.code === "ENOENT") {
     console.log(`${name} is not installed: there is no Go. Tests that need it are skipped.`);
     continue;
   }
   if (status !== 0) process.exit(1);
 }
+const missing = whyNoK6();
+if (missing !== undefined) console.log(`k6 is not built: ${missing}. Tests that need it are skipped.`);
+else await preparedK6();

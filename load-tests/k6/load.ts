@@ -40,7 +40,11 @@ interface Reference {
 const TIMEOUT_S = 300;
 
 /** What the reference is taken of, in the scenarios that compare with one. */
-const REFERENCE_TOKENS: Readonly<Record<string, number>> = { chaos: TOKENS.chaos, "idle-streams": TOKENS.idle };
+const REFERENCE_TOKENS: Readonly<Record<string, number>> = {
+  chaos: TOKENS.chaos,
+  rolling: TOKENS.chaos,
+  "idle-streams": TOKENS.idle,
+};
 
 export function setup(): Reference {
   const response = http.get(`${settings.url}/v1/models`, { headers: headersOf(keyOf(0)) });
@@ -179,3 +183,26 @@ export function survive({ texts }: Reference): void {
   }
   judge({ ending: "failed", code: "no_answer", began: false, text: "", count: 0 });
 }
+
+/** A client that keeps its connection, asks for one completion after another, every third one whole, and never asks again. */
+export function roll({ texts }: Reference): void {
+  for (let index = exec.vu.idInTest; http.get(settings.until).status === 200; index++) {
+    const asked = index % REFERENCES;
+    const body = completion(asked, TOKENS.chaos);
+    if (index % 3 === 0) compare(wholeAnswerOf(body), texts[asked]);
+    else compare(ask("completions", body).text, texts[asked]);
+  }
+}
+
+/** As a stream is counted, but not streamed. */
+function wholeAnswerOf(body: Body): string {
+  const request = { headers: headersOf(keyOf(0)), timeout: seconds(TIMEOUT_S) };
+  const response = http.post(`${settings.url}/v1/completions`, JSON.stringify(body), request);
+  const isWell = response.status === 200;
+  const code = response.status === 0 ? "no_answer" : `http_${response.status}`;
+  const text = isWell ? String(response.json("choices.0.text")) : "";
+  judge({ ending: isWell ? "ended" : "failed", code: isWell ? undefined : code, began: isWell, text, count: 0 });
+  return text;
+}
+
+const seconds = (count: number) => `${count}s`;

@@ -168,6 +168,22 @@ function chaos(): Plan {
   };
 }
 
+/** Somebody restarts one process after another in good order meanwhile, and says when it is over: nobody may notice. */
+function rolling(): Plan {
+  return {
+    scenarios: {
+      rolling: {
+        executor: "per-vu-iterations",
+        exec: "roll",
+        vus: settings.streams ?? 4,
+        iterations: 1,
+        maxDuration: seconds(durationS ?? 600),
+      },
+    },
+    thresholds: { ...SOUND, ...UNREFUSED, ...SAME },
+  };
+}
+
 const STREAMS = settings.streams ?? 2_000;
 /** Streams are opened one after another, so that the openings are not all that is measured. */
 export const STREAMS_RAMP_S = Math.ceil(STREAMS / 100);
@@ -215,6 +231,7 @@ export const PLANS: Readonly<Record<string, () => Plan>> = {
   "mixed-tenants": mixedTenants,
   "idle-streams": idleStreams,
   chaos,
+  rolling,
   streams,
   requests,
 };

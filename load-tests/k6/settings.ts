@@ -19,6 +19,8 @@ export interface Settings {
   /** Limits of the 95th percentile. */
   readonly firstTokenMs: number;
   readonly gapMs: number;
+  /** Asked before each request of a scenario that has no length of its own: anything but 200 is its end. */
+  readonly until: string;
 }
 
 const text = (name: string): string => {
@@ -45,6 +47,7 @@ export const settings: Settings = {
   contextTokens: amount("LOAD_CONTEXT_TOKENS") ?? 16_384,
   firstTokenMs: amount("LOAD_FIRST_TOKEN_MS") ?? 3_000,
   gapMs: amount("LOAD_GAP_MS") ?? 500,
+  until: __ENV["LOAD_UNTIL"] ?? "",
 };
 
 /** The index-th tenant's; one key serves all when there is no other. */

@@ -3,12 +3,20 @@
 import { createHash } from "node:crypto";
 import { createReadStream, existsSync, readFileSync } from "node:fs";
 import { mkdir, open, rename, rm, stat, writeFile } from "node:fs/promises";
+import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { Readable } from "node:stream";
+import { pathToFileURL } from "node:url";
 
 const STALL_MS = 60_000;
 const [list, folder, id] = process.argv.slice(2);
-const { MOIETY_DOWNLOAD_AUTHORIZATION: authorization } = process.env;
+const {
+  MOIETY_DOWNLOAD_AUTHORIZATION: authorization,
+  MOIETY_DOWNLOAD_S3_ENDPOINT: s3Endpoint,
+  MOIETY_DOWNLOAD_S3_REGION: region = "auto",
+  MOIETY_DOWNLOAD_S3_KEY_ID: accessKeyId = "",
+  MOIETY_DOWNLOAD_S3_SECRET: secretAccessKey = "",
+} = process.env;
 
 const sizeOf = (path) =>
   stat(path).then(
@@ -22,8 +30,26 @@ async function hashOf(path) {
   return hash;
 }
 
+/** Asks an S3-compatible store for s3://BUCKET/KEY, by the library that the gateway's image has. */
+async function askStore(url, begin) {
+  const [, bucket, key] = /^s3:\/\/([^/]+)\/(.+)$/.exec(url) ?? [];
+  if (bucket === undefined) throw new Error(`${url}: expected s3://BUCKET/KEY`);
+  const { resolve } = createRequire(existsSync("/app/node_modules") ? "/app/" : import.meta.url);
+  const { S3mini } = await import(pathToFileURL(resolve("s3mini")).href);
+  const endpoint = `${s3Endpoint}/${bucket}`;
+  const store = new S3mini({ accessKeyId, secretAccessKey, endpoint, region });
+  try {
+    const { body, status } = await store.getObjectRaw(key, begin === 0, begin);
+    return { body, whole: status === 200 };
+  } catch (error) {
+    if (error.status === 416 && begin > 0) return { body: undefined, whole: false };
+    throw new Error(`${url}: ${error.status ? `status ${error.status}` : error.message}`);
+  }
+}
+
 /** Asks for what is missing of a file; whole: the server sends all of it anyway. */
 async function ask(url, begin, signal) {
+  if (url.startsWith("s3://")) return askStore(url, begin);
   const headers = { ...(authorization && { authorization }), ...(begin > 0 && { range: `bytes=${begin}-` }) };
   const response = await fetch(url, { headers, signal });
   if (response.status === 206) {
@@ -37,10 +63,10 @@ async function ask(url, begin, signal) {
   return { body: response.body, whole: true };
 }
 
-async function append(part, body, hash, touch) {
+async function append({ part, body, hash, signal, touch }) {
   const file = await open(part, "a");
   try {
-    for await (const chunk of Readable.fromWeb(body)) {
+    for await (const chunk of Readable.fromWeb(body, { signal })) {
       touch();
       hash.update(chunk);
       await file.appendFile(chunk);
@@ -66,7 +92,7 @@ async function load({ path, url, sha256 }) {
     const { body, whole } = await ask(url, begin, stalled.signal);
     if (whole) await rm(part, { force: true });
     const hash = await hashOf(part);
-    if (body) await append(part, body, hash, () => timer.refresh());
+    if (body) await append({ part, body, hash, signal: stalled.signal, touch: () => timer.refresh() });
     if (hash.digest("hex") !== sha256) {
       await rm(part);
       throw new Error(`${path}: the checksum is wrong; it is loaded again`);

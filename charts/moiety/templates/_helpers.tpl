@@ -128,7 +128,7 @@ capabilities:
 
 {{/* Seconds until Kubernetes kills a process that should long have ended by itself: what is before the drain, the drain, and some more. */}}
 {{- define "moiety.gracePeriodSeconds" -}}
-{{- add (default 0 .preStopSeconds) .drainTimeoutSeconds 10 -}}
+{{- add (default 0 .lameDuckSeconds) .drainTimeoutSeconds 10 -}}
 {{- end -}}
 
 {{/* Variables that every process reads. Takes root, drainTimeoutSeconds, and plain for one without gRPC. */}}
@@ -341,12 +341,17 @@ spec:
     replicas: {{ .settings.minReplicas }}
     behavior: currentReplicasIfHigher
   triggers:
+    {{- $series := printf "namespace=%q,pod=~\"%s-.+\"" .root.Release.Namespace (include "moiety.fullname" .root) }}
+    {{- range list (list .settings.query .settings.threshold) (list .settings.tokensQuery .settings.tokensThreshold) }}
+    {{- if first . }}
     - type: prometheus
       metricType: AverageValue
       metadata:
-        serverAddress: {{ .root.Values.monitoring.prometheusUrl | quote }}
-        query: {{ .settings.query | replace "%s" (printf "namespace=%q,pod=~\"%s-.+\"" .root.Release.Namespace (include "moiety.fullname" .root)) | quote }}
-        threshold: {{ .settings.threshold | quote }}
+        serverAddress: {{ $.root.Values.monitoring.prometheusUrl | quote }}
+        query: {{ first . | replace "%s" $series | quote }}
+        threshold: {{ last . | quote }}
+    {{- end }}
+    {{- end }}
 {{- end -}}
 {{- end -}}
 

@@ -39,6 +39,7 @@ class ScriptedRouter {
   readonly hellos: Hello[] = [];
   readonly statuses: WorkerStatus[] = [];
   readonly port: number;
+  term = 0;
   #stream: ServerDuplexStream<WorkerMessage, RouterMessage> | undefined;
   #listening: ListeningServer | undefined;
   #server: Server | undefined;
@@ -58,7 +59,9 @@ class ScriptedRouter {
           if (message?.$case === "status") this.statuses.push(message.value);
           if (message?.$case !== "hello") return;
           this.hellos.push(message.value);
-          stream.write({ message: { $case: "welcome", value: { heartbeatIntervalMs: 60, heartbeatTimeoutMs: 200 } } });
+          stream.write({
+            message: { $case: "welcome", value: { heartbeatIntervalMs: 60, heartbeatTimeoutMs: 200, term: this.term } },
+          });
         });
       },
     });
@@ -80,11 +83,9 @@ let router: ScriptedRouter;
 let client: ControlClient;
 let seen: PlacementTable[];
 
-beforeEach(async () => {
-  router = new ScriptedRouter(await freePort());
-  seen = [];
-  client = new ControlClient({
-    routerAddress: `127.0.0.1:${router.port}`,
+function makeClient(routerAddress: string): ControlClient {
+  return new ControlClient({
+    routerAddress,
     worker: { workerId: parseWorkerId("w"), incarnation: "1", kind: "expert", address: "h:1", model, capacitySlots: 4 },
     status: () => ({
       readyEpoch: seen.at(-1)?.epoch ?? 0,
@@ -96,6 +97,12 @@ beforeEach(async () => {
     }),
     logger: createLogger({ service: "test", instance: "test", level: "silent" }),
   });
+}
+
+beforeEach(async () => {
+  router = new ScriptedRouter(await freePort());
+  seen = [];
+  client = makeClient(`127.0.0.1:${router.port}`);
   client.onPlacement((table) => seen.push(table));
 });
 
@@ -220,6 +227,37 @@ describe("a worker's side of the control plane", () => {
     router.publish(placement(1));
     await waitUntil("it arrived", () => client.active?.epoch === 1);
     expect(await client.leave(150)).toBe(false);
+  });
+
+  it("finds the router that leads among several, and never goes back to one of an older term", async () => {
+    const [old, fresh] = [router, new ScriptedRouter(await freePort())];
+    const found = makeClient(`127.0.0.1:1,127.0.0.1:${old.port},127.0.0.1:${fresh.port}`);
+    try {
+      old.term = 3;
+      await old.start();
+      found.start();
+      await waitUntil("it joins", () => found.state.kind === "joined");
+      await old.kill();
+      fresh.term = 4;
+      await fresh.start();
+      await waitUntil("it joins the other", () => found.state.kind === "joined" && fresh.hellos.length === 1);
+      expect(fresh.hellos[0]?.routerTerm).toBe(3);
+      await fresh.kill();
+      await old.start();
+      await waitUntil("it asks the old one twice", () => old.hellos.length === 3);
+      expect(old.hellos[2]?.routerTerm).toBe(4);
+      expect(found.state.kind).not.toBe("joined");
+      old.term = 5;
+      await waitUntil("it joins the one that was elected again", () => found.state.kind === "joined");
+      // A router without a term is the only one: the cluster has been told to have no other.
+      await old.kill();
+      old.term = 0;
+      await old.start();
+      await waitUntil("it joins the only one", () => found.state.kind === "joined" && old.hellos.at(-1)?.routerTerm === 5);
+    } finally {
+      await found.close();
+      await fresh.kill();
+    }
   });
 
   it("closes although there never was a router", async () => {

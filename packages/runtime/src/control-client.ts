@@ -1,70 +1,32 @@
-import { AppError, type Clock, type Deferred, deferred, type PlacementTable, systemClock, type WorkerId } from "@moiety/core";
-import { type ModelIdentity, type Placement, type RouterMessage, WorkerKind, type WorkerStatus } from "@moiety/proto";
+import { AppError, type Clock, type Deferred, deferred, type PlacementTable, systemClock } from "@moiety/core";
+import { type Placement, type RouterMessage, WorkerKind } from "@moiety/proto";
 import { backoffMs } from "./backoff.js";
+import type { ControlClientOptions, ControlState } from "./control-client-options.js";
 import { type ControlSession, openControlSession } from "./control-session.js";
-import type { Logger } from "./logger.js";
 import { parsePlacement, placementMessage } from "./placement-message.js";
-import { plainTransport, type Transport } from "./transport.js";
-
-/** Who a worker says it is; constant for the life of its process. */
-export interface WorkerIntroduction {
-  readonly workerId: WorkerId;
-  /** Fresh at every start of the process. */
-  readonly incarnation: string;
-  readonly kind: "attention" | "expert";
-  /** host:port or unix:path of the worker's data-plane server. */
-  readonly address: string;
-  readonly model: ModelIdentity;
-  /** How many (layer, expert) slots the worker can hold; 0 for an attention worker. */
-  readonly capacitySlots: number;
-}
-
-export interface ControlClientOptions {
-  /** host:port or unix:path of the router. */
-  readonly routerAddress: string;
-  /** Absent: plain text. */
-  readonly transport?: Transport;
-  readonly worker: WorkerIntroduction;
-  /** Called for every heartbeat that is really sent, so that it may hand over counts "since the last". Must not throw. */
-  readonly status: () => Omit<WorkerStatus, "draining">;
-  readonly logger: Logger;
-  readonly clock?: Clock;
-  /** 0 to 1, for jitter. */
-  readonly random?: () => number;
-}
-
-/**
- * | state      | meaning                                        | leaves when                                  |
- * |------------|------------------------------------------------|----------------------------------------------|
- * | idle       | `start` was not called                         | `start`                                      |
- * | connecting | a stream is open, Hello sent, no Welcome yet   | Welcome; the stream's end; 5 s               |
- * | joined     | heartbeats flow, placements arrive             | the stream's end                             |
- * | waiting    | the router is absent or refused us             | the back-off ends                            |
- * | closed     | `close` or `leave` finished                    | never                                        |
- */
-export type ControlState =
-  | { readonly kind: "idle" }
-  | { readonly kind: "connecting" }
-  | { readonly kind: "joined"; readonly heartbeatIntervalMs: number }
-  | { readonly kind: "waiting"; readonly delayMs: number; readonly error: AppError | undefined }
-  | { readonly kind: "closed" };
+import { type Conversation, RouterSearch } from "./router-search.js";
+import type { RouterTarget } from "./router-targets.js";
+import { plainTransport } from "./transport.js";
 
 export type PlacementListener = (table: PlacementTable) => void;
 
 const JOIN_TIMEOUT_MS = 5_000;
 const CLOSE_TIMEOUT_MS = 500;
 const BACKOFF = { firstMs: 100, maxMs: 1_000 };
+/** Where others may answer, a silent router is left sooner, and a leader is to be expected soon. */
+const OF_SEVERAL = { joinTimeoutMs: 2_000, maxBackoffMs: 400 };
 const HEARTBEAT_BOUNDS_MS = { min: 50, max: 60_000 };
 
 /**
- * A worker's side of the control plane: one stream to the router, kept open for ever. The router may be absent at the start and
- * at any time; the placements held stay valid meanwhile.
+ * A worker's side of the control plane: one stream to the router that leads, kept open for ever. The router may be absent at the start
+ * and at any time; the placements held stay valid meanwhile. Of several routers, each is tried in turn until one welcomes the worker.
  */
 export class ControlClient {
   readonly #options: ControlClientOptions;
   readonly #clock: Clock;
   readonly #listeners = new Set<PlacementListener>();
   readonly #closing = new AbortController();
+  readonly #search: RouterSearch;
   #state: ControlState = { kind: "idle" };
   #session: ControlSession | undefined;
   #running: Promise<void> = Promise.resolve();
@@ -72,10 +34,17 @@ export class ControlClient {
   #draining = false;
   #newest: PlacementTable | undefined;
   #active: PlacementTable | undefined;
+  /** Of the router that welcomed this worker last: one that was elected before it leads no more. */
+  #term = 0;
 
   constructor(options: ControlClientOptions) {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
+    this.#search = new RouterSearch({
+      routerAddress: options.routerAddress,
+      signal: this.#closing.signal,
+      converse: (target, { isOnly }) => this.#converse(target, isOnly ? JOIN_TIMEOUT_MS : OF_SEVERAL.joinTimeoutMs),
+    });
   }
 
   get state(): ControlState {
@@ -162,10 +131,11 @@ export class ControlClient {
     const { logger, routerAddress, random = Math.random } = this.#options;
     for (let attempt = 0; !this.#closing.signal.aborted; attempt += 1) {
       this.#state = { kind: "connecting" };
-      const { joined, error } = await this.#converse();
+      const { joined, error, targets } = await this.#search.round();
       if (this.#closing.signal.aborted) return;
       if (joined) attempt = 0;
-      const delayMs = backoffMs(attempt, { ...BACKOFF, random });
+      const maxMs = targets > 1 ? OF_SEVERAL.maxBackoffMs : BACKOFF.maxMs;
+      const delayMs = backoffMs(attempt, { ...BACKOFF, maxMs, random });
       this.#state = { kind: "waiting", delayMs, error };
       const refused = error !== undefined && !error.retryable;
       logger[refused ? "error" : "warn"](
@@ -177,17 +147,17 @@ export class ControlClient {
   }
 
   /** One session, from Hello to its end. */
-  async #converse(): Promise<{ joined: boolean; error: AppError | undefined }> {
+  async #converse(target: RouterTarget, joinTimeoutMs: number): Promise<Conversation> {
     const welcomed = deferred<number>();
     const session = openControlSession({
-      routerAddress: this.#options.routerAddress,
+      target,
       transport: this.#options.transport ?? plainTransport,
       onMessage: (message) => this.#receive(message, welcomed, session),
     });
     this.#session = session;
     session.send({ $case: "hello", value: this.#hello() });
     const timer = new AbortController();
-    this.#clock.sleep(JOIN_TIMEOUT_MS, timer.signal).then(
+    this.#clock.sleep(joinTimeoutMs, timer.signal).then(
       () => session.abort(new AppError("DEADLINE_EXCEEDED", "the router did not answer Hello in time")),
       () => {},
     );
@@ -195,7 +165,10 @@ export class ControlClient {
     timer.abort();
     if (intervalMs !== undefined) {
       this.#state = { kind: "joined", heartbeatIntervalMs: intervalMs };
-      this.#options.logger.info({ heartbeatIntervalMs: intervalMs }, "joined the router");
+      this.#options.logger.info(
+        { heartbeatIntervalMs: intervalMs, router: target.address, term: this.#term },
+        "joined the router",
+      );
       await this.#beat(session, intervalMs);
     }
     const error = await session.ended;
@@ -233,6 +206,7 @@ export class ControlClient {
       kind: kind === "expert" ? WorkerKind.WORKER_KIND_EXPERT : WorkerKind.WORKER_KIND_ATTENTION,
       model,
       placement: this.#newest === undefined ? undefined : placementMessage(this.#newest),
+      routerTerm: this.#term,
     };
   }
 
@@ -240,7 +214,14 @@ export class ControlClient {
     switch (message.message?.$case) {
       case "welcome": {
         const { min, max } = HEARTBEAT_BOUNDS_MS;
-        welcomed.resolve(Math.min(max, Math.max(min, message.message.value.heartbeatIntervalMs)));
+        const { term, heartbeatIntervalMs } = message.message.value;
+        // A router without a term is the only one.
+        if (term !== 0 && term < this.#term) {
+          session.abort(new AppError("UNAVAILABLE", `the router leads under term ${term}, and term ${this.#term} has begun`));
+          return;
+        }
+        this.#term = term;
+        welcomed.resolve(Math.min(max, Math.max(min, heartbeatIntervalMs)));
         return;
       }
       case "placement": {

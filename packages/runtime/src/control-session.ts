@@ -2,6 +2,7 @@ import type { ClientDuplexStream, ServiceError } from "@grpc/grpc-js";
 import { AppError, errorCodeOf } from "@moiety/core";
 import { ControlServiceClient, type RouterMessage, type WorkerMessage } from "@moiety/proto";
 import { controlChannelOptions } from "./grpc.js";
+import type { RouterTarget } from "./router-targets.js";
 import type { Transport } from "./transport.js";
 
 /** One stream to the router, from its opening to its end. */
@@ -19,14 +20,18 @@ export interface ControlSession {
 }
 
 export interface ControlSessionOptions {
-  readonly routerAddress: string;
+  readonly target: RouterTarget;
   readonly transport: Transport;
   readonly onMessage: (message: RouterMessage) => void;
 }
 
 /** Opens a stream on a connection of its own, so that back-off has one owner: the caller. */
 export function openControlSession(options: ControlSessionOptions): ControlSession {
-  const client = new ControlServiceClient(options.routerAddress, options.transport.clientCredentials(), controlChannelOptions);
+  const { address, hostName } = options.target;
+  const named = hostName === undefined ? {} : { "grpc.ssl_target_name_override": hostName, "grpc.default_authority": hostName };
+  const { transport } = options;
+  const channelOptions = { ...controlChannelOptions, ...named, ...transport.channelOptions };
+  const client = new ControlServiceClient(address, transport.clientCredentials(), channelOptions);
   const stream = client.join();
   let over = false;
   let settle: (outcome: AppError | undefined) => void = () => {};

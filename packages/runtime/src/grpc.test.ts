@@ -13,7 +13,7 @@ function stubbornServer() {
   server.addService(ControlServiceService, {
     join: (stream: { on(event: string, listener: () => void): void; write(message: unknown): void }) => {
       stream.on("data", () =>
-        stream.write({ message: { $case: "welcome", value: { heartbeatIntervalMs: 1, heartbeatTimeoutMs: 2 } } }),
+        stream.write({ message: { $case: "welcome", value: { heartbeatIntervalMs: 1, heartbeatTimeoutMs: 2, term: 0 } } }),
       );
       stream.on("error", () => {});
     },

@@ -1,10 +1,12 @@
 export * from "./backoff.js";
 export * from "./config.js";
 export * from "./control-client.js";
+export * from "./control-client-options.js";
 export * from "./grpc.js";
 export * from "./logger.js";
 export * from "./metrics.js";
 export * from "./placement-message.js";
 export * from "./process-server.js";
+export { routerAddressField } from "./router-targets.js";
 export * from "./shutdown.js";
 export * from "./transport.js";

@@ -30,7 +30,7 @@ async function serve(transport: Transport) {
   const server = createServer();
   server.addService(ControlServiceService, {
     join: (stream: { on(event: string, listener: () => void): void; write(message: unknown): void }) => {
-      const welcome = { message: { $case: "welcome", value: { heartbeatIntervalMs: 1, heartbeatTimeoutMs: 2 } } };
+      const welcome = { message: { $case: "welcome", value: { heartbeatIntervalMs: 1, heartbeatTimeoutMs: 2, term: 0 } } };
       stream.on("data", () => stream.write(welcome));
       stream.on("error", () => {});
     },

@@ -1,5 +1,5 @@
 import { checkServerIdentity } from "node:tls";
-import { type ChannelCredentials, credentials, experimental, ServerCredentials } from "@grpc/grpc-js";
+import { type ChannelCredentials, type ChannelOptions, credentials, experimental, ServerCredentials } from "@grpc/grpc-js";
 import { AppError } from "@moiety/core";
 import { Gauge, type Registry } from "prom-client";
 import { z } from "zod";
@@ -22,6 +22,8 @@ export type TlsConfig = { readonly [Key in keyof typeof tlsConfigShape]?: string
 export interface Transport {
   /** For one new channel; to be taken anew for the next one, since certificates change. */
   clientCredentials(): ChannelCredentials;
+  /** Go with those. */
+  readonly channelOptions: ChannelOptions;
   serverCredentials(): ServerCredentials;
   /** Stops watching files. */
   close(): void;
@@ -29,6 +31,7 @@ export interface Transport {
 
 export const plainTransport: Transport = {
   clientCredentials: () => credentials.createInsecure(),
+  channelOptions: {},
   serverCredentials: () => ServerCredentials.createInsecure(),
   close: () => {},
 };
@@ -70,6 +73,8 @@ export async function openTransport(options: TransportOptions): Promise<Transpor
         checkServerIdentity: (host, peer) => checkServerIdentity(serverName ?? host, peer),
       });
     },
+    // An address is no name to ask a server for in the handshake.
+    channelOptions: serverName === undefined ? {} : { "grpc.ssl_target_name_override": serverName },
     serverCredentials: () => experimental.createCertificateProviderServerCredentials(files, files, true),
     close: () => files.close(),
   };

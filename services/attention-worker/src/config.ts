@@ -1,6 +1,6 @@
 import { cpus, hostname } from "node:os";
 import { ACTIVATION_CHOICES } from "@moiety/kernels";
-import { env, processConfigShape, tlsConfigShape } from "@moiety/runtime";
+import { env, processConfigShape, routerAddressField, tlsConfigShape } from "@moiety/runtime";
 import { z } from "zod";
 
 /** Everything that an attention worker can be told. */
@@ -12,11 +12,9 @@ export const attentionWorkerConfigSchema = z
     MOIETY_MODEL_NAME: z.string().min(1).optional().describe("model_name of the metrics; absent: the directory's name"),
     MOIETY_REDIS_URL: env.text("redis://127.0.0.1:6379").describe("Redis of the queue and the token logs"),
     MOIETY_REDIS_PREFIX: env.text("moiety").describe("keeps clusters apart that share a Redis"),
-    MOIETY_ROUTER_ADDRESS: z
-      .string()
-      .min(1)
+    MOIETY_ROUTER_ADDRESS: routerAddressField
       .optional()
-      .describe("host:port or unix:path of the router; not needed when co-located"),
+      .describe(`${routerAddressField.description}; not needed when co-located`),
     MOIETY_WORKER_ID: env.text(`attention-${hostname()}-${process.pid}`).describe("unique among all workers of the cluster"),
     MOIETY_LISTEN_ADDRESS: env
       .text("127.0.0.1:0")

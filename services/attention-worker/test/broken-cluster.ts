@@ -46,7 +46,7 @@ export async function startBrokenCluster(model: string): Promise<BrokenCluster> 
   const join = (placement: Placement) => (stream: ServerDuplexStream<WorkerMessage, RouterMessage>) => {
     stream.on("data", ({ message }: WorkerMessage) => {
       if (message?.$case !== "hello") return;
-      stream.write({ message: { $case: "welcome", value: { heartbeatIntervalMs: 500, heartbeatTimeoutMs: 5_000 } } });
+      stream.write({ message: { $case: "welcome", value: { heartbeatIntervalMs: 500, heartbeatTimeoutMs: 5_000, term: 0 } } });
       stream.write({ message: { $case: "placement", value: placement } });
     });
     stream.on("end", () => stream.end());

@@ -19,6 +19,11 @@ export const gatewayConfigSchema = z.object({
   MOIETY_MAX_REQUESTS: env
     .integer({ min: 1, max: 1_000_000, fallback: 4_096 })
     .describe("requests that may wait or be served at once, over all gateways; more are answered with 429"),
+  MOIETY_LAME_DUCK_MS: env
+    .integer({ min: 0, max: 600_000, fallback: 0 })
+    .describe(
+      "after SIGTERM and before it drains: how long it still takes requests, for load balancers to notice; every answer ends its connection",
+    ),
   MOIETY_MAX_STREAMS: env
     .integer({ min: 1, max: 100_000, fallback: 4_096 })
     .describe("HTTP requests that this gateway serves at once; more are answered with 429"),

@@ -19,5 +19,6 @@ export async function serveGateway(environment: Environment): Promise<Gateway> {
 export async function main(environment: Environment): Promise<void> {
   const { config, logger } = configure(environment);
   const gateway = await startGateway({ config, logger });
-  runUntilSignal({ logger, drainTimeoutMs: config.MOIETY_DRAIN_TIMEOUT_MS, drain: () => gateway.close() });
+  const drainTimeoutMs = config.MOIETY_LAME_DUCK_MS + config.MOIETY_DRAIN_TIMEOUT_MS;
+  runUntilSignal({ logger, drainTimeoutMs, drain: () => gateway.close() });
 }

@@ -23,6 +23,8 @@ export interface GenerationTimer {
   tokens(index: number, count: number): void;
   end(index: number, end: ChoiceEnd): void;
   fail(error: AppError): void;
+  /** Nobody reads on, whatever became of it. */
+  over(): void;
 }
 
 export interface GatewayMetrics {
@@ -114,13 +116,16 @@ export function createGatewayMetrics(options: GatewayMetricsOptions): GatewayMet
       this.set({ state: "active" }, depth.active);
     },
   });
+  const waiting = countWaitingTokens(options.registry);
   const batches = createBatchMetrics(options.registry);
 
   const startGeneration = (promptTokens: readonly number[], timed: boolean): GenerationTimer => {
     const startMs = options.clock.monotonicMs();
     const choices = promptTokens.map(() => ({ tokens: 0, firstMs: 0, lastMs: 0 }));
+    const queued = promptTokens.map((tokens) => ({ tokens }));
     return {
       admitted() {
+        for (const each of queued) waiting.add(each);
         for (const count of promptTokens) {
           promptHistogram.observe(labels, count);
           promptTotal.inc(labels, count);
@@ -131,6 +136,7 @@ export function createGatewayMetrics(options: GatewayMetricsOptions): GatewayMet
         if (!choice || count === 0) return;
         const nowMs = options.clock.monotonicMs();
         if (choice.tokens === 0) {
+          waiting.delete(queued[index]);
           if (timed) ttft.observe(labels, (nowMs - startMs) / 1_000);
           choice.firstMs = nowMs;
         } else if (timed)
@@ -152,6 +158,9 @@ export function createGatewayMetrics(options: GatewayMetricsOptions): GatewayMet
         failures.inc({ code: error.code });
         if (error.code === "CANCELLED") success.inc({ ...labels, finished_reason: "abort" });
       },
+      over() {
+        for (const each of queued) waiting.delete(each);
+      },
     };
   };
   return {
@@ -163,6 +172,22 @@ export function createGatewayMetrics(options: GatewayMetricsOptions): GatewayMet
     ...batches,
     grammar: grammarMetrics(options.registry),
   };
+}
+
+/** Prompts that wait, one for each choice: summed up at the scrape, so that the sum cannot drift. */
+function countWaitingTokens(registry: Registry): Set<{ readonly tokens: number } | undefined> {
+  const waiting = new Set<{ readonly tokens: number } | undefined>();
+  new Gauge({
+    name: "moiety_gateway_waiting_tokens",
+    help: "Prompt tokens of choices that this gateway submitted and that have no first token yet",
+    registers: [registry],
+    collect() {
+      let sum = 0;
+      for (const each of waiting) sum += each?.tokens ?? 0;
+      this.set(sum);
+    },
+  });
+  return waiting;
 }
 
 type BatchMetrics = Pick<GatewayMetrics, "openBatches"> & Pick<GatewayMetrics, Extract<keyof GatewayMetrics, `batch${string}`>>;

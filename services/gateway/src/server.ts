@@ -21,6 +21,7 @@ import { fromThrown, toOpenAiError } from "./openai/errors.js";
 import { TokenNames } from "./openai/logprobs.js";
 import { stateQueueRoom, stateRoom } from "./openai/rate-limit-headers.js";
 import { openResponseService } from "./responses/response-service.js";
+import { Traffic } from "./traffic.js";
 import { Workers } from "./workers.js";
 
 export interface GatewayOptions {
@@ -31,7 +32,7 @@ export interface GatewayOptions {
 
 export interface Gateway {
   readonly port: number;
-  /** Refuses new requests, waits for those that are running, and lets go of everything. */
+  /** Takes requests for a while yet, then refuses new ones, waits for those that are running, and lets go of everything. */
   close(): Promise<void>;
 }
 
@@ -43,26 +44,6 @@ const CLIENT_CLOSED = 499;
 const isApiPath = (path: string): boolean => /^\/(v1|tokenize|detokenize)([/?]|$)/.test(path);
 /** By the route that was found as well as by the text: the router decodes what a path spells in percent signs. */
 const isApi = (request: FastifyRequest): boolean => isApiPath(request.routeOptions.url ?? "") || isApiPath(request.url);
-
-/** Requests that are being answered. */
-class Traffic {
-  draining = false;
-  count = 0;
-  #whenIdle: (() => void) | undefined;
-
-  leave(): void {
-    this.count -= 1;
-    if (this.count === 0) this.#whenIdle?.();
-  }
-
-  async drain(): Promise<void> {
-    this.draining = true;
-    if (this.count === 0) return;
-    await new Promise<void>((resolve) => {
-      this.#whenIdle = resolve;
-    });
-  }
-}
 
 /** @throws AppError when the checkpoint or the keys cannot be read, or the port is taken. Redis may come later. */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
@@ -138,8 +119,9 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   batches?.start();
   let closed: Promise<void> | undefined;
   const close = async () => {
+    const draining = traffic.drain({ clock, server: app.server, lameDuckMs: config.MOIETY_LAME_DUCK_MS });
     await batches?.stop();
-    await traffic.drain();
+    await draining;
     await release();
   };
   return {
@@ -188,7 +170,7 @@ async function listen(app: FastifyInstance, config: GatewayConfig): Promise<numb
 }
 
 async function missingForReadiness({ producer, workers }: GatewayContext, traffic: Traffic): Promise<readonly string[]> {
-  if (traffic.draining) return ["draining"];
+  if (traffic.isLeaving) return ["draining"];
   if (!(await producer.ping())) return ["redis"];
   return workers.missing();
 }
@@ -245,6 +227,7 @@ function addTraffic(app: FastifyInstance, context: GatewayContext, traffic: Traf
   };
   // Not onResponse: Fastify calls that only for answers that were sent whole, and clients hang up on streams.
   app.addHook("onRequest", async (request, reply) => {
+    if (traffic.isLeaving) reply.header("connection", "close");
     reply.raw.once("close", () => {
       const route = request.routeOptions.url ?? "none";
       const status = reply.raw.writableFinished ? reply.raw.statusCode : CLIENT_CLOSED;
@@ -257,9 +240,8 @@ function addTraffic(app: FastifyInstance, context: GatewayContext, traffic: Traf
   app.addHook("onRequest", async (request, reply) => {
     reply.header("x-request-id", request.id);
     if (!isApi(request)) return;
-    if (traffic.draining) {
+    if (traffic.refuses(request.raw.socket)) {
       metrics.rejected("draining");
-      reply.header("connection", "close");
       throw new AppError("UNAVAILABLE", "this gateway is shutting down; try again");
     }
     stateRoom(reply, config, traffic.count + 1);

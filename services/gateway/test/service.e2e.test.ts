@@ -1,3 +1,4 @@
+import { Agent, request } from "node:http";
 import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
@@ -145,6 +146,38 @@ describe("HTTP", () => {
   });
 });
 
+describe("the tokens that wait", () => {
+  it("are those of prompts whose first token has not come, and none of clients that left", async () => {
+    const fixture = await start("none");
+    const waiting = async () =>
+      Number(/^moiety_gateway_waiting_tokens\{.*\} (\d+)$/m.exec((await fixture.request("/metrics")).body)?.[1]);
+    let isHeld = true;
+    const held = async () => {
+      while (isHeld) await sleep(10);
+    };
+    fixture.worker.script = () => ({ tokens: [1, 2], before: (at) => (at === 0 ? held() : Promise.resolve()) });
+    const prompt = Array.from({ length: 30 }, () => 1);
+    const served = fixture.post("/v1/completions", { prompt, max_tokens: 2, n: 2 });
+    const leaving = new AbortController();
+    const left = fetch(`${fixture.url}/v1/completions`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ prompt, max_tokens: 2, stream: true }),
+      signal: leaving.signal,
+    });
+    await until(async () => (await waiting()) === 90);
+    leaving.abort();
+    await left.then(
+      ({ text }) => text,
+      () => undefined,
+    );
+    await until(async () => (await waiting()) === 60);
+    isHeld = false;
+    expect((await served).status).toBe(200);
+    await until(async () => (await waiting()) === 0);
+  });
+});
+
 describe("keys", () => {
   it("are required when configured, and name the tenant whose cache is its own", async () => {
     const fixture = await start("none", { MOIETY_API_KEYS: "alice:key-of-alice,bob:key-of-bob" });
@@ -265,6 +298,35 @@ describe("failures", () => {
     expect(refused.headers.get("retry-after")).toBe("1");
     expect((await running).flatMap((chunk) => chunk.choices[0].token_ids)).toEqual([1, 2, 3, 4]);
     await closing;
+  });
+
+  it("serves who is connected once more, and lets every connection go, while load balancers learn that it leaves", async () => {
+    const fixture = await start("none", { MOIETY_LAME_DUCK_MS: "400" });
+    fixture.worker.script = () => ({ tokens: [1, 2, 3, 4], delayMs: 250 });
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    const ask = () =>
+      new Promise<{ status: number | undefined; connection: string | undefined; port: number | undefined }>((resolve, reject) => {
+        const headers = { "content-type": "application/json" };
+        const asked = request(`${fixture.url}/v1/completions`, { method: "POST", agent, headers }, (response) => {
+          const { statusCode: status, headers } = response;
+          const port = response.socket.localPort;
+          response.resume().once("end", () => resolve({ status, connection: headers.connection, port }));
+        });
+        asked.once("error", reject).end(JSON.stringify({ prompt: [1], max_tokens: 4, stream: true }));
+      });
+    const first = ask();
+    await until(() => fixture.worker.claims.length === 1);
+    const closing = fixture.gateway.close();
+    await until(async () => (await fixture.request("/ready")).status === 503);
+    // What begins while it leaves is served, and told to connect anew.
+    expect((await fixture.post("/v1/completions", { prompt: [1], max_tokens: 1 })).status).toBe(200);
+    // The answer that began before ends when new connections are refused already; its client asks again on the connection it kept.
+    const kept = await first;
+    expect(kept).toMatchObject({ status: 200, connection: "keep-alive" });
+    expect((await fixture.post("/v1/completions", { prompt: [1] })).status).toBe(503);
+    expect(await ask()).toEqual({ status: 200, connection: "close", port: kept.port });
+    await closing;
+    agent.destroy();
   });
 
   it("streams on, token for token, over a Redis that is killed and comes back", async () => {

@@ -112,11 +112,11 @@ export class Cluster {
     this.#decide(nowMs);
   }
 
-  /** Ends every stream because this router stops; members keep what they hold and look for the next router. */
-  close(): void {
+  /** Ends every stream because this router stops or leads no more; members keep what they hold and look for the next router. */
+  close(reason: string): void {
     const links = [...this.#links.values()];
     this.#links.clear();
-    for (const link of links) link.drop(new Fault("UNAVAILABLE", "the router is stopping"));
+    for (const link of links) link.drop(new Fault("UNAVAILABLE", reason));
   }
 
   #apply(id: WorkerId, event: Parameters<Roster["apply"]>[1]): void {

@@ -19,4 +19,15 @@ describe("the router's configuration", () => {
     const environment = { MOIETY_HEARTBEAT_INTERVAL_MS: "1000", MOIETY_HEARTBEAT_TIMEOUT_MS: "1500" };
     expect(() => parseConfig(routerConfigSchema, environment)).toThrow(/MOIETY_HEARTBEAT_TIMEOUT_MS: must be at least twice/);
   });
+
+  it.each([
+    ["a lease without a Redis", { MOIETY_ROUTER_LEASE_MS: "1500" }, /MOIETY_REDIS_URL: is required/],
+    [
+      "a lease that is too short to be renewed",
+      { MOIETY_ROUTER_LEASE_MS: "100", MOIETY_REDIS_URL: "redis://redis:6379" },
+      /MOIETY_ROUTER_LEASE_MS: must be 0, or at least 400/,
+    ],
+  ])("refuses %s", (_name, environment, message) => {
+    expect(() => parseConfig(routerConfigSchema, environment)).toThrow(message);
+  });
 });

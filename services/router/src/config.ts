@@ -10,6 +10,13 @@ export const routerConfigSchema = z
     MOIETY_LISTEN_ADDRESS: env
       .text("127.0.0.1:7070")
       .describe("host:port or unix:path of the control plane; port 0: any free one"),
+    MOIETY_ROUTER_LEASE_MS: env
+      .integer({ min: 0, max: 600_000, fallback: 0 })
+      .describe(
+        "with several routers: how long one leads after it last renewed its lease in Redis, at least 400; 0: this is the only router",
+      ),
+    MOIETY_REDIS_URL: z.string().min(1).optional().describe("Redis of the lease, the same for all routers of the cluster"),
+    MOIETY_REDIS_PREFIX: env.text("moiety").describe("keeps clusters apart that share a Redis"),
     MOIETY_MIN_EXPERT_WORKERS: env
       .integer({ min: 0, max: 1_024, fallback: 1 })
       .describe(
@@ -36,6 +43,14 @@ export const routerConfigSchema = z
   .refine((config) => config.MOIETY_HEARTBEAT_TIMEOUT_MS >= 2 * config.MOIETY_HEARTBEAT_INTERVAL_MS, {
     path: ["MOIETY_HEARTBEAT_TIMEOUT_MS"],
     message: "must be at least twice MOIETY_HEARTBEAT_INTERVAL_MS",
+  })
+  .refine(({ MOIETY_ROUTER_LEASE_MS: leaseMs }) => leaseMs === 0 || leaseMs >= 400, {
+    path: ["MOIETY_ROUTER_LEASE_MS"],
+    message: "must be 0, or at least 400",
+  })
+  .refine((config) => config.MOIETY_ROUTER_LEASE_MS === 0 || config.MOIETY_REDIS_URL !== undefined, {
+    path: ["MOIETY_REDIS_URL"],
+    message: "is required when MOIETY_ROUTER_LEASE_MS is not 0",
   });
 
 export type RouterConfig = z.output<typeof routerConfigSchema>;

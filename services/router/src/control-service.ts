@@ -2,13 +2,12 @@ import type { ServerDuplexStream } from "@grpc/grpc-js";
 import { AppError, type Clock, ERROR_CODES, type WorkerId } from "@moiety/core";
 import type { ControlServiceServer, RouterMessage, WorkerMessage, WorkerStatus } from "@moiety/proto";
 import { type Logger, placementMessage } from "@moiety/runtime";
-import type { Cluster, MemberLink } from "./cluster.js";
+import type { MemberLink } from "./cluster.js";
 import { parseHello } from "./introduction.js";
-import type { RowCounts } from "./row-counts.js";
+import type { Leadership, Term } from "./leadership.js";
 
 export interface ControlServiceOptions {
-  readonly cluster: Cluster;
-  readonly rowCounts: RowCounts;
+  readonly leadership: Leadership;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly heartbeatIntervalMs: number;
@@ -23,7 +22,7 @@ const MAX_UNREAD_MESSAGES = 64;
 const HELLO_TIMEOUT_MS = 5_000;
 const MAX_FAULT_LENGTH = 1_024;
 
-/** Speaks the control protocol and leaves every decision to the cluster. */
+/** Speaks the control protocol and leaves every decision to the cluster. A standby refuses. */
 export function createControlService(options: ControlServiceOptions): ControlServiceServer {
   let streams = 0;
   return {
@@ -36,7 +35,11 @@ export function createControlService(options: ControlServiceOptions): ControlSer
       stream.once("close", () => {
         streams -= 1;
       });
-      serve(stream, options);
+      try {
+        serve(stream, options.leadership.requireTerm(), options);
+      } catch (error) {
+        refuse(stream, AppError.from(error));
+      }
     },
   };
 }
@@ -44,10 +47,11 @@ export function createControlService(options: ControlServiceOptions): ControlSer
 /** `greeting`: nothing but Hello is expected. `member`: statuses are. `over`: nothing is heard any more. */
 type StreamState = { readonly kind: "greeting" } | { readonly kind: "member"; readonly id: WorkerId } | { readonly kind: "over" };
 
-function serve(stream: JoinStream, options: ControlServiceOptions): void {
-  const { cluster, clock, logger } = options;
+function serve(stream: JoinStream, term: Term, options: ControlServiceOptions): void {
+  const { leadership, clock, logger } = options;
+  const { cluster, rowCounts } = term;
   let state: StreamState = { kind: "greeting" };
-  const link = createLink(stream, options, (reason) => finish(reason));
+  const link = createLink(stream, { ...options, term: term.number }, (reason) => finish(reason));
   const finish = (reason?: AppError) => {
     if (state.kind === "over") return;
     const ended = state;
@@ -62,11 +66,14 @@ function serve(stream: JoinStream, options: ControlServiceOptions): void {
     if (message?.$case === "hello" && state.kind === "greeting") {
       const introduction = parseHello(message.value);
       helloTimer.abort();
+      leadership.election.hear(message.value.routerTerm);
+      // It may have led until this very moment.
+      if (leadership.requireTerm() !== term) throw new AppError("UNAVAILABLE", "this router has begun another term");
       cluster.join(link, introduction, nowMs);
       state = { kind: "member", id: introduction.profile.id };
     } else if (message?.$case === "status" && state.kind === "member") {
       const { loads, draining, ...report } = checkStatus(message.value);
-      options.rowCounts.add(state.id, { loads, identity: cluster.identity, nowMs });
+      rowCounts.add(state.id, { loads, identity: cluster.identity, nowMs });
       cluster.report(link, state.id, { report, draining, nowMs });
     } else {
       throw new AppError("INVALID_ARGUMENT", "expected Hello first and only first, and then statuses");
@@ -92,15 +99,19 @@ function serve(stream: JoinStream, options: ControlServiceOptions): void {
   stream.on("error", () => finish());
 }
 
-function createLink(stream: JoinStream, options: ControlServiceOptions, finish: (reason: AppError) => void): MemberLink {
+interface LinkOptions extends Pick<ControlServiceOptions, "clock" | "heartbeatIntervalMs" | "heartbeatTimeoutMs"> {
+  readonly term: number;
+}
+
+function createLink(stream: JoinStream, options: LinkOptions, finish: (reason: AppError) => void): MemberLink {
   const send = (message: RouterMessage["message"]) => {
     if (stream.writableLength >= MAX_UNREAD_MESSAGES) {
       options.clock.sleep(0).then(() => finish(new AppError("RESOURCE_EXHAUSTED", "the worker does not read what it is sent")));
     } else stream.write({ message });
   };
-  const { heartbeatIntervalMs, heartbeatTimeoutMs } = options;
+  const { heartbeatIntervalMs, heartbeatTimeoutMs, term } = options;
   return {
-    welcome: () => send({ $case: "welcome", value: { heartbeatIntervalMs, heartbeatTimeoutMs } }),
+    welcome: () => send({ $case: "welcome", value: { heartbeatIntervalMs, heartbeatTimeoutMs, term } }),
     publish: (table) => send({ $case: "placement", value: placementMessage(table) }),
     drop: finish,
   };

@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { Cluster } from "./cluster.js";
 import { parseHello } from "./introduction.js";
 
-function hello(epoch: number): Hello {
+function hello(epoch: number, routerTerm = 0): Hello {
   const model = {
     fingerprint: "a".repeat(64),
     layers: 1,
@@ -23,12 +23,17 @@ function hello(epoch: number): Hello {
     model,
     capacitySlots: 2,
     placement: { epoch, state: PlacementState.PLACEMENT_STATE_ACTIVE, assignments },
+    routerTerm,
   };
 }
 
 describe("a worker's Hello", () => {
   it("may not name an epoch after which the router would soon have none left", () => {
     expect(() => parseHello(hello(MAX_EPOCH))).toThrow("hello: placement.epoch must be at most 4026531840");
+  });
+
+  it("may not name a term after which there would soon be none left", () => {
+    expect(() => parseHello(hello(1, 2 ** 32 - 1))).toThrow("hello: router_term must be at most 4026531840");
   });
 
   it("with the greatest epoch that is accepted leaves the router room to publish", () => {

@@ -6,6 +6,7 @@ import type { ClusterIdentity } from "./membership/roster.js";
 
 /** Leaves a router that goes on from it numbers for as long as any cluster lives. */
 const MAX_HEARD_EPOCH = 0xf000_0000;
+const MAX_HEARD_TERM = 0xf000_0000;
 
 /**
  * Turns a Hello into what the cluster understands.
@@ -16,6 +17,7 @@ export function parseHello(hello: Hello): Introduction {
   const kind = parseKind(hello.kind);
   if (kind === "expert" && hello.capacitySlots === 0) fail("capacity_slots must be at least 1 for an expert worker");
   if ((hello.placement?.epoch ?? 0) > MAX_HEARD_EPOCH) fail(`placement.epoch must be at most ${MAX_HEARD_EPOCH}`);
+  if (hello.routerTerm > MAX_HEARD_TERM) fail(`router_term must be at most ${MAX_HEARD_TERM}`);
   return {
     profile: {
       id: parseWorkerId(hello.workerId),

@@ -1,12 +1,14 @@
+import { randomUUID } from "node:crypto";
 import { type Clock, systemClock } from "@moiety/core";
 import { ControlServiceService } from "@moiety/proto";
 import { createRegistry, createServer, type Logger, listen, openTransport, startProcessServer } from "@moiety/runtime";
-import { Cluster, type ClusterEvent } from "./cluster.js";
+import type { Cluster, ClusterEvent } from "./cluster.js";
 import type { RouterConfig } from "./config.js";
 import { createControlService } from "./control-service.js";
+import { RedisLease } from "./election/redis-lease.js";
+import { Leadership } from "./leadership.js";
 import { createRouterMetrics } from "./metrics.js";
-import { RowCounts } from "./row-counts.js";
-import { clusterStatus, missingForReadiness } from "./status.js";
+import { routerMissing, routerStatus } from "./status.js";
 
 export interface RouterOptions {
   readonly config: RouterConfig;
@@ -19,7 +21,8 @@ export interface Router {
   readonly port: number;
   /** Port of /health, /ready, /metrics and /status. */
   readonly httpPort: number;
-  readonly cluster: Cluster;
+  /** Absent while this router is a standby. */
+  readonly cluster: Cluster | undefined;
   close(): Promise<void>;
 }
 
@@ -28,52 +31,67 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
   const { config, logger, clock = systemClock } = options;
   const registry = createRegistry({ service: "router", instance: config.MOIETY_ROUTER_ID });
   const transport = await openTransport({ config, logger, registry });
-  const rowCounts = new RowCounts();
-  const metrics = createRouterMetrics({ registry, rowCounts, clock, cluster: () => cluster });
-  const onEvent = (event: ClusterEvent) => {
-    metrics.observe(event);
-    logEvent(logger, event);
-    if (event.kind === "member-changed" && event.state === "gone") {
-      rowCounts.keepOnly(new Set(cluster.members.map(({ profile }) => profile.id)));
-    }
-  };
-  const cluster = new Cluster({
-    limits: limitsOf(config),
-    publishing: publishingOf(config),
-    nowMs: clock.monotonicMs(),
-    onEvent,
+  const leadership: Leadership = new Leadership({
+    lease: leaseOf(config, logger),
+    leaseMs: config.MOIETY_ROUTER_LEASE_MS,
+    clock,
+    logger,
+    cluster: { limits: limitsOf(config), publishing: publishingOf(config) },
+    onEvent: (event) => {
+      metrics.observe(event);
+      logEvent(logger, event);
+    },
   });
+  const metrics = createRouterMetrics({ registry, clock, leadership });
   const server = createServer();
-  server.addService(
-    ControlServiceService,
-    createControlService({ cluster, rowCounts, clock, logger, ...streamLimitsOf(config) }),
-  );
+  server.addService(ControlServiceService, createControlService({ leadership, clock, logger, ...streamLimitsOf(config) }));
   const listening = await listen(server, config.MOIETY_LISTEN_ADDRESS, transport);
   const http = await startProcessServer({
     host: config.MOIETY_HTTP_HOST,
     port: config.MOIETY_HTTP_PORT,
     registry,
-    readiness: () => missingForReadiness(cluster, config.MOIETY_MIN_EXPERT_WORKERS),
+    readiness: () => routerMissing(leadership, config.MOIETY_MIN_EXPERT_WORKERS),
     routes: (app) => {
-      app.get("/status", async () => clusterStatus(cluster, clock.monotonicMs()));
+      app.get("/status", async () => routerStatus(leadership, clock.monotonicMs()));
     },
   });
-  const stopTicking = tickForEver(cluster, clock, config.MOIETY_HEARTBEAT_TIMEOUT_MS / 10);
+  leadership.election.start();
+  const stopTicking = tickForEver(leadership, clock, config.MOIETY_HEARTBEAT_TIMEOUT_MS / 10);
   logger.info({ address: config.MOIETY_LISTEN_ADDRESS, port: listening.port, httpPort: http.port }, "router listening");
   const close = async () => {
     await stopTicking();
-    cluster.close();
+    await leadership.close();
     await Promise.all([listening.close(), http.close()]);
     transport.close();
   };
-  return { port: listening.port, httpPort: http.port, cluster, close };
+  return {
+    port: listening.port,
+    httpPort: http.port,
+    get cluster() {
+      return leadership.term?.cluster;
+    },
+    close,
+  };
 }
 
-function tickForEver(cluster: Cluster, clock: Clock, intervalMs: number): () => Promise<void> {
+/** Absent for the only router. A router that is started again under its name is another holder. */
+function leaseOf(config: RouterConfig, logger: Logger): RedisLease | undefined {
+  const { MOIETY_ROUTER_LEASE_MS: leaseMs, MOIETY_REDIS_URL: redisUrl, MOIETY_REDIS_PREFIX: prefix } = config;
+  if (leaseMs === 0 || redisUrl === undefined) return undefined;
+  return new RedisLease({
+    redisUrl,
+    prefix,
+    leaseMs,
+    holder: `${config.MOIETY_ROUTER_ID}/${randomUUID()}`,
+    onError: ({ message }) => logger.debug({ reason: message }, "lost a connection"),
+  });
+}
+
+function tickForEver(leadership: Leadership, clock: Clock, intervalMs: number): () => Promise<void> {
   const stopping = new AbortController();
   const run = async () => {
     while (!stopping.signal.aborted) {
-      cluster.tick(clock.monotonicMs());
+      leadership.term?.cluster.tick(clock.monotonicMs());
       await clock.sleep(Math.min(100, intervalMs), stopping.signal).catch(() => {});
     }
   };

@@ -1,10 +1,24 @@
 import type { PlacementTable } from "@moiety/core";
 import type { Cluster } from "./cluster.js";
+import type { Leadership } from "./leadership.js";
 import type { Member } from "./membership/member.js";
 import { activeOf, targetOf } from "./publishing/publication.js";
 
-/** Members and placement as JSON, for people and scripts. */
-export function clusterStatus(cluster: Cluster, nowMs: number) {
+/** Who leads, and of a leader members and placement, as JSON, for people and scripts. */
+export function routerStatus({ term, election: { state } }: Leadership, nowMs: number) {
+  if (term !== undefined) return { role: "leader", term: term.number, ...clusterStatus(term.cluster, nowMs) };
+  return { role: "standby", leader: state.kind === "standby" ? state.leader : undefined };
+}
+
+/** Why the cluster cannot serve every expert, or why this standby could not take over; empty when nothing is missing. */
+export function routerMissing({ term, election: { state } }: Leadership, minExpertWorkers: number): readonly string[] {
+  if (term !== undefined) return missingForReadiness(term.cluster, minExpertWorkers);
+  if (state.kind !== "standby") return ["the router is stopping"];
+  if (state.fault !== undefined) return [`the lease is out of reach: ${state.fault.message}`];
+  return state.leader === undefined ? ["no router leads"] : [];
+}
+
+function clusterStatus(cluster: Cluster, nowMs: number) {
   const { publication, highestEpoch, blocked } = cluster.publishing;
   const active = activeOf(publication);
   const target = targetOf(publication);
@@ -36,8 +50,7 @@ function memberStatus(member: Member, nowMs: number) {
   return { ...common, silentForMs, faulty: member.faulty, ...member.report };
 }
 
-/** Why the cluster cannot serve every expert; empty when it can. */
-export function missingForReadiness(cluster: Cluster, minExpertWorkers: number): readonly string[] {
+function missingForReadiness(cluster: Cluster, minExpertWorkers: number): readonly string[] {
   if (minExpertWorkers === 0 && targetOf(cluster.publishing.publication) === undefined) return [];
   const { publication, blocked } = cluster.publishing;
   const active = activeOf(publication);

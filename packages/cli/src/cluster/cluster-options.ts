@@ -12,6 +12,8 @@ export interface ClusterOptions {
   /** Expert workers; 0 when co-located. */
   readonly experts: number;
   readonly attention: number;
+  /** 1, unless there are more, of which one leads. */
+  readonly routers?: number;
   /** Whether the attention workers hold all experts themselves. */
   readonly colocated: boolean;
   /** Copies of every expert, on different workers. */

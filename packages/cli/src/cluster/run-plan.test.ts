@@ -44,18 +44,21 @@ describe("planCluster", () => {
     ]);
   });
 
-  it.each([{ tcp: true }, { tcp: false }])("gives every process ports of its own and uses all that it asked for, %j", (given) => {
-    const cluster = plan(given);
-    const listened = cluster.services.flatMap(({ environment }) => [
-      Number(environment["MOIETY_HTTP_PORT"]),
-      ...[environment["MOIETY_LISTEN_ADDRESS"]].flatMap((address) =>
-        address === undefined || address.startsWith("unix:") ? [] : [Number(address.split(":")[1])],
-      ),
-    ]);
-    const ports = [...listened, cluster.redis?.readyPort];
-    expect(new Set(ports).size).toBe(ports.length);
-    expect(ports).toHaveLength(portsNeeded({ ...OPTIONS, ...given }) + 1);
-  });
+  it.each([{ tcp: true }, { tcp: false }, { routers: 2 }])(
+    "gives every process ports of its own and uses all that it asked for, %j",
+    (given) => {
+      const cluster = plan(given);
+      const listened = cluster.services.flatMap(({ environment }) => [
+        Number(environment["MOIETY_HTTP_PORT"]),
+        ...[environment["MOIETY_LISTEN_ADDRESS"]].flatMap((address) =>
+          address === undefined || address.startsWith("unix:") ? [] : [Number(address.split(":")[1])],
+        ),
+      ]);
+      const ports = [...listened, cluster.redis?.readyPort];
+      expect(new Set(ports).size).toBe(ports.length);
+      expect(ports).toHaveLength(portsNeeded({ ...OPTIONS, ...given }) + 1);
+    },
+  );
 
   it("has workers meet at sockets of the data folder, unless its name is too long for one", () => {
     expect(named(plan(), "expert-1").environment["MOIETY_LISTEN_ADDRESS"]).toBe("unix:/data/sockets/expert-1.sock");
@@ -73,6 +76,15 @@ describe("planCluster", () => {
         MOIETY_ROUTER_ADDRESS: router["MOIETY_LISTEN_ADDRESS"],
       });
     }
+  });
+
+  it("tells workers of every router, and several routers to keep a lease", () => {
+    const cluster = plan({ routers: 2 });
+    const [first, second] = ["router-0", "router-1"].map((name) => named(cluster, name).environment);
+    for (const router of [first, second]) expect(Number(router?.["MOIETY_ROUTER_LEASE_MS"])).toBeGreaterThan(0);
+    const both = `${first?.["MOIETY_LISTEN_ADDRESS"]},${second?.["MOIETY_LISTEN_ADDRESS"]}`;
+    for (const name of ["expert-0", "attention-0"]) expect(named(cluster, name).environment["MOIETY_ROUTER_ADDRESS"]).toBe(both);
+    expect(named(plan(), "router").environment["MOIETY_ROUTER_LEASE_MS"]).toBe("0");
   });
 
   it("serves the API at the given address, and asks the gateway itself whether it is ready", () => {

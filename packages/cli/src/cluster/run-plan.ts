@@ -26,6 +26,8 @@ export interface ClusterPlan {
 }
 
 const LOOPBACK = "127.0.0.1";
+/** How long one of several routers leads after it last said that it lives. */
+const ROUTER_LEASE_MS = 1_500;
 /** Of a Unix socket, in bytes: what every system takes. */
 const LONGEST_SOCKET_PATH = 100;
 
@@ -35,9 +37,12 @@ export const STOP_ORDER: readonly ProcessPlan["kind"][] = ["gateway", "attention
 /** How many ports of the loopback interface a cluster needs. */
 export function portsNeeded(options: ClusterOptions): number {
   const redis = options.redisUrl === undefined ? 1 : 0;
-  const router = options.colocated ? 0 : 2;
   const worker = usesSockets(options) ? 1 : 2;
-  return redis + router + worker * (options.experts + options.attention);
+  return redis + 2 * routersOf(options) + worker * (options.experts + options.attention);
+}
+
+function routersOf({ colocated, routers = 1 }: ClusterOptions): number {
+  return colocated ? 0 : routers;
 }
 
 /** A folder whose name is too long for a socket leaves TCP. */
@@ -65,17 +70,20 @@ export function planCluster(options: ClusterOptions, ports: readonly number[]): 
     const own = { MOIETY_HTTP_HOST: LOOPBACK, ...environment, MOIETY_HTTP_PORT: httpPort };
     return { name, kind, given: ["serve", kind], environment: { ...shared, ...own }, readyPort: Number(httpPort) };
   };
-  const routerAddress = options.colocated ? undefined : `${LOOPBACK}:${nextPort()}`;
+  const routerAddresses = Array.from({ length: routersOf(options) }, () => `${LOOPBACK}:${nextPort()}`);
   const worker = (kind: "attention-worker" | "expert-worker", name: string) =>
     service(kind, name, {
       MOIETY_WORKER_ID: name,
       MOIETY_LISTEN_ADDRESS: usesSockets(options) ? `unix:${socketOf(options, name)}` : `${LOOPBACK}:${nextPort()}`,
       MOIETY_THREADS: String(options.threads),
       MOIETY_COLOCATED: String(options.colocated),
-      ...(routerAddress === undefined ? {} : { MOIETY_ROUTER_ADDRESS: routerAddress }),
+      ...(routerAddresses.length === 0 ? {} : { MOIETY_ROUTER_ADDRESS: routerAddresses.join(",") }),
     });
   const services: ProcessPlan[] = [];
-  if (routerAddress !== undefined) services.push(service("router", "router", routerEnvironment(options, routerAddress)));
+  for (const [index, address] of routerAddresses.entries()) {
+    const name = routerAddresses.length === 1 ? "router" : `router-${index}`;
+    services.push(service("router", name, { MOIETY_ROUTER_ID: name, ...routerEnvironment(options, address) }));
+  }
   for (let index = 0; index < options.experts; index++) services.push(worker("expert-worker", `expert-${index}`));
   for (let index = 0; index < options.attention; index++) services.push(worker("attention-worker", `attention-${index}`));
   services.push(service("gateway", "gateway", gatewayEnvironment(options)));
@@ -95,6 +103,7 @@ function sharedEnvironment(options: ClusterOptions, redisUrl: string): Readonly<
 function routerEnvironment(options: ClusterOptions, address: string): Readonly<Record<string, string>> {
   return {
     MOIETY_LISTEN_ADDRESS: address,
+    MOIETY_ROUTER_LEASE_MS: routersOf(options) > 1 ? String(ROUTER_LEASE_MS) : "0",
     MOIETY_MIN_EXPERT_WORKERS: String(options.experts),
     MOIETY_REPLICAS: String(options.replicas),
   };

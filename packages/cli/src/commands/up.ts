@@ -26,6 +26,7 @@ export interface UpFlags {
   readonly host: string;
   readonly experts?: number;
   readonly attention: number;
+  readonly routers?: number;
   readonly colocated: boolean;
   readonly replicas: number;
   readonly threads?: number;
@@ -41,6 +42,7 @@ Examples:
   $ moiety up                                        a tiny trained model on http://127.0.0.1:8080
   $ moiety up --model ./gpt-oss-20b --experts 4      a checkpoint, its experts on four workers
   $ moiety up --experts 3 --replicas 2               every expert on two of three workers
+  $ moiety up --routers 2                            a second router that takes over when the first dies
   $ moiety up --colocated                            the baseline: experts inside the attention worker
   $ moiety up --redis-url redis://10.0.0.5:6379      a Redis that runs already
 
@@ -61,6 +63,7 @@ export function upCommand(run: (flags: UpFlags) => Promise<void> = up): Command 
     .addOption(new Option("--host <address>", "address of the API").env("MOIETY_HOST").default("127.0.0.1"))
     .option("--experts <count>", "expert workers (default: 2)", integerBetween(1, 256))
     .option("--attention <count>", "attention workers", integerBetween(1, 64), 1)
+    .option("--routers <count>", "routers, of which one leads and the others stand by (default: 1)", integerBetween(1, 8))
     .addOption(new Option("--colocated", "hold the experts inside the attention workers").default(false))
     .addOption(
       new Option("--replicas <count>", "copies of every expert")
@@ -93,6 +96,9 @@ export function clusterOptionsOf(flags: UpFlags, model: string): ClusterOptions 
   if (flags.colocated && flags.experts !== undefined) {
     throw new AppError("INVALID_ARGUMENT", "--colocated and --experts exclude each other: co-located experts need no workers");
   }
+  if (flags.colocated && flags.routers !== undefined) {
+    throw new AppError("INVALID_ARGUMENT", "--colocated and --routers exclude each other: co-located experts need no router");
+  }
   const experts = flags.colocated ? 0 : (flags.experts ?? 2);
   if (!flags.colocated && flags.replicas > experts) {
     const message = `--replicas ${flags.replicas} needs as many expert workers, but --experts is ${experts}`;
@@ -106,6 +112,7 @@ export function clusterOptionsOf(flags: UpFlags, model: string): ClusterOptions 
     port: flags.port,
     experts,
     attention: flags.attention,
+    ...(flags.routers === undefined ? {} : { routers: flags.routers }),
     colocated: flags.colocated,
     replicas: flags.replicas,
     threads: flags.threads ?? share,

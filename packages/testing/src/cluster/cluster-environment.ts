@@ -3,8 +3,8 @@ export interface ClusterSettings {
   /** Folder of the checkpoint. */
   readonly model: string;
   readonly redisUrl: string;
-  /** host:port of the router. */
-  readonly routerAddress: string;
+  /** host:port of every router. */
+  readonly routerAddresses: readonly string[];
   readonly expertWorkers: number;
   readonly replicas: number;
   readonly colocated: boolean;
@@ -22,15 +22,17 @@ function commonEnvironment(settings: ClusterSettings): Variables {
     MOIETY_MODEL: settings.model,
     MOIETY_REDIS_URL: settings.redisUrl,
     MOIETY_REDIS_PREFIX: "moiety",
-    MOIETY_ROUTER_ADDRESS: settings.routerAddress,
+    MOIETY_ROUTER_ADDRESS: settings.routerAddresses.join(","),
     MOIETY_DRAIN_TIMEOUT_MS: "10000",
   };
 }
 
-export function routerEnvironment(settings: ClusterSettings): Variables {
+export function routerEnvironment(settings: ClusterSettings, index: number): Variables {
   return {
     ...commonEnvironment(settings),
-    MOIETY_LISTEN_ADDRESS: settings.routerAddress,
+    MOIETY_ROUTER_ID: `router-${index}`,
+    MOIETY_LISTEN_ADDRESS: settings.routerAddresses[index] ?? "",
+    MOIETY_ROUTER_LEASE_MS: settings.routerAddresses.length > 1 ? "1000" : "0",
     MOIETY_MIN_EXPERT_WORKERS: String(settings.colocated ? 0 : settings.expertWorkers),
     MOIETY_REPLICAS: String(settings.replicas),
     MOIETY_SETTLE_MS: "500",

@@ -16,6 +16,8 @@ export interface ClusterOptions {
   readonly expertWorkers?: number;
   readonly attentionWorkers?: number;
   readonly gateways?: number;
+  /** 1; of several one leads. */
+  readonly routers?: number;
   /** Experts inside the attention workers: neither router nor expert workers run. */
   readonly colocated?: boolean;
   readonly replicas?: number;
@@ -35,8 +37,9 @@ export interface ClusterHandle {
   /** http://127.0.0.1:port of the first gateway; throws when there is none. */
   readonly url: string;
   readonly redis: RedisHandle;
-  /** Absent when co-located. */
+  /** The first; absent when co-located. */
   readonly router: ServiceHandle | undefined;
+  readonly routers: readonly ServiceHandle[];
   readonly expertWorkers: readonly ServiceHandle[];
   readonly attentionWorkers: readonly ServiceHandle[];
   readonly gateways: readonly ServiceHandle[];
@@ -72,7 +75,7 @@ export async function startCluster(options: ClusterOptions): Promise<ClusterHand
 }
 
 interface Members {
-  readonly router: ServiceHandle | undefined;
+  readonly routers: readonly ServiceHandle[];
   readonly expertWorkers: readonly ServiceHandle[];
   readonly attentionWorkers: readonly ServiceHandle[];
   readonly gateways: readonly ServiceHandle[];
@@ -92,7 +95,9 @@ async function spawnMembers(options: ClusterOptions, redis: RedisHandle, service
   const seat = async (service: ServiceName, index: number) => ({ id: `${service}-${index}`, port: await freePort() });
   const { colocated } = settings;
   return {
-    router: colocated ? undefined : await spawn("router", 0, routerEnvironment(settings)),
+    routers: await repeat(colocated ? 0 : settings.routerAddresses.length, (index) =>
+      spawn("router", index, routerEnvironment(settings, index)),
+    ),
     expertWorkers: await repeat(settings.expertWorkers, async (index) =>
       spawn("expert-worker", index, expertWorkerEnvironment(settings, await seat("expert-worker", index))),
     ),
@@ -105,7 +110,7 @@ async function spawnMembers(options: ClusterOptions, redis: RedisHandle, service
 
 async function settingsOf(options: ClusterOptions, redis: RedisHandle): Promise<ClusterSettings> {
   const { model, colocated = false, replicas = 1, activation = "f32", kernelLevel, threads = 1, logLevel = "info" } = options;
-  const routerAddress = `127.0.0.1:${await freePort()}`;
+  const routerAddresses = await repeat(options.routers ?? 1, async () => `127.0.0.1:${await freePort()}`);
   const expertWorkers = colocated ? 0 : (options.expertWorkers ?? 2);
   return {
     model,
@@ -115,7 +120,7 @@ async function settingsOf(options: ClusterOptions, redis: RedisHandle): Promise<
     kernelLevel,
     threads,
     logLevel,
-    routerAddress,
+    routerAddresses,
     expertWorkers,
     redisUrl: redis.url,
   };
@@ -134,6 +139,7 @@ function createHandle(
   const { redis, services, close } = base;
   return {
     ...members,
+    router: members.routers[0],
     redis,
     services,
     close,

@@ -9,8 +9,8 @@ export function hasOpenssl(): boolean {
   return isThere;
 }
 
-/** Makes a folder with a CA of its own (`ca.crt`) and a certificate of it for 127.0.0.1 (`tls.crt`, `tls.key`), valid for seven days. */
-export function makeCertificates(folder: string): string {
+/** Makes a folder with a CA of its own (`ca.crt`) and a certificate of it (`tls.crt`, `tls.key`), valid for seven days. */
+export function makeCertificates(folder: string, subjectAltName = "IP:127.0.0.1"): string {
   mkdirSync(folder);
   const file = (base: string) => join(folder, base);
   const openssl = (...words: string[]) => execFileSync("openssl", words, { stdio: "pipe" });
@@ -18,7 +18,7 @@ export function makeCertificates(folder: string): string {
   const subject = `/CN=${basename(folder)}`;
   openssl("req", "-x509", ...fresh, "-days", "9", "-subj", subject, "-keyout", file("ca.key"), "-out", file("ca.crt"));
   openssl("req", ...fresh, "-subj", "/CN=moiety", "-keyout", file("tls.key"), "-out", file("tls.csr"));
-  writeFileSync(file("san"), "subjectAltName=IP:127.0.0.1");
+  writeFileSync(file("san"), `subjectAltName=${subjectAltName}`);
   const signed = ["-CA", file("ca.crt"), "-CAkey", file("ca.key"), "-CAcreateserial", "-days", "7", "-extfile", file("san")];
   openssl("x509", "-req", "-in", file("tls.csr"), ...signed, "-out", file("tls.crt"));
   return folder;

@@ -149,7 +149,11 @@ export class Link {
   #open(linkId: string): void {
     const { selfId, selfAddress, model, server, address, clock, openTimeoutMs } = this.#options;
     const withdraw = server.expect(linkId, (stream) => this.#acceptDispatches(linkId, stream));
-    const client = new ExpertRowClient(address, this.#options.transport.clientCredentials(), dataChannelOptions);
+    const { transport } = this.#options;
+    const client = new ExpertRowClient(address, transport.clientCredentials(), {
+      ...dataChannelOptions,
+      ...transport.channelOptions,
+    });
     const request: Subscribe = { linkId, subscriberId: selfId, subscriberAddress: selfAddress, model };
     const results = client.pull(request);
     results.on("metadata", () => this.#apply({ kind: "half-open", linkId, half: "results" }));

@@ -48,7 +48,9 @@ export class ExpertLink implements CallOwner {
     results.on("cancelled", () => this.close("the attention worker let go of the stream of results"));
     results.on("error", (error) => this.close(error.message));
     results.on("drain", () => this.#dispatches.resume());
-    this.#client = new AttentionRowClient(subscriberAddress, options.transport.clientCredentials(), dataChannelOptions);
+    const { transport } = options;
+    const channelOptions = { ...dataChannelOptions, ...transport.channelOptions };
+    this.#client = new AttentionRowClient(subscriberAddress, transport.clientCredentials(), channelOptions);
     const request: Subscribe = { linkId, subscriberId: selfId, subscriberAddress: selfAddress, model };
     this.#dispatches = this.#client.pull(request);
     this.#dispatches.on("metadata", () => this.#confirm());

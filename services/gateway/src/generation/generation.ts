@@ -125,6 +125,7 @@ export class Generation {
       deadline.abort(ENDED);
       signal.removeEventListener("abort", end);
       leave?.removeEventListener("abort", onLeave);
+      this.#timer.over();
       end();
     }
   }
@@ -172,6 +173,7 @@ export class Generation {
 
   /** Cancels what is still running: for those who do not read {@link events} to their end. */
   cancel(): void {
+    this.#timer.over();
     for (const id of this.#running) this.#cancel(id);
   }
 

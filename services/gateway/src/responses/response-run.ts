@@ -181,7 +181,7 @@ export async function startRun(context: RunContext, options: StartOptions): Prom
 
 /** Whoever began a generation counts it. */
 const nothing = () => undefined;
-const UNOBSERVED: GenerationTimer = { admitted: nothing, tokens: nothing, end: nothing, fail: nothing };
+const UNOBSERVED: GenerationTimer = { admitted: nothing, tokens: nothing, end: nothing, fail: nothing, over: nothing };
 
 /** Reads a response that has not ended, from its beginning, and leaves it running when the signal aborts. */
 export function resumeRun(

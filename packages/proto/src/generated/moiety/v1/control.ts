@@ -145,7 +145,11 @@ export interface Hello {
   /** How many (layer, expert) slots the worker can hold; 0 for an attention worker. */
   capacitySlots: number;
   /** The placement that the worker last saw, so that a restarted router goes on from it. */
-  placement: Placement | undefined;
+  placement:
+    | Placement
+    | undefined;
+  /** The greatest term of a router that welcomed the worker; 0: of none that had one. A router with a smaller term leads no more. */
+  routerTerm: number;
 }
 
 export interface WorkerStatus {
@@ -176,6 +180,8 @@ export interface RouterMessage {
 export interface Welcome {
   heartbeatIntervalMs: number;
   heartbeatTimeoutMs: number;
+  /** Which election made the router the leader; greater after each. 0: it is the only router, and was not elected. */
+  term: number;
 }
 
 /** An immutable, numbered table of which worker holds which experts. */
@@ -307,6 +313,7 @@ function createBaseHello(): Hello {
     model: undefined,
     capacitySlots: 0,
     placement: undefined,
+    routerTerm: 0,
   };
 }
 
@@ -332,6 +339,9 @@ export const Hello: MessageFns<Hello> = {
     }
     if (message.placement !== undefined) {
       Placement.encode(message.placement, writer.uint32(58).fork()).join();
+    }
+    if (message.routerTerm !== 0) {
+      writer.uint32(64).uint32(message.routerTerm);
     }
     return writer;
   },
@@ -405,6 +415,14 @@ export const Hello: MessageFns<Hello> = {
             message.placement = Placement.decode(reader, reader.uint32());
             continue;
           }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.routerTerm = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -434,6 +452,11 @@ export const Hello: MessageFns<Hello> = {
         ? globalThis.Number(object.capacity_slots)
         : 0,
       placement: isSet(object.placement) ? Placement.fromJSON(object.placement) : undefined,
+      routerTerm: isSet(object.routerTerm)
+        ? globalThis.Number(object.routerTerm)
+        : isSet(object.router_term)
+        ? globalThis.Number(object.router_term)
+        : 0,
     };
   },
 
@@ -460,6 +483,9 @@ export const Hello: MessageFns<Hello> = {
     if (message.placement !== undefined) {
       obj.placement = Placement.toJSON(message.placement);
     }
+    if (message.routerTerm !== 0) {
+      obj.routerTerm = Math.round(message.routerTerm);
+    }
     return obj;
   },
 
@@ -479,6 +505,7 @@ export const Hello: MessageFns<Hello> = {
     message.placement = (object.placement !== undefined && object.placement !== null)
       ? Placement.fromPartial(object.placement)
       : undefined;
+    message.routerTerm = object.routerTerm ?? 0;
     return message;
   },
 };
@@ -867,7 +894,7 @@ export const RouterMessage: MessageFns<RouterMessage> = {
 };
 
 function createBaseWelcome(): Welcome {
-  return { heartbeatIntervalMs: 0, heartbeatTimeoutMs: 0 };
+  return { heartbeatIntervalMs: 0, heartbeatTimeoutMs: 0, term: 0 };
 }
 
 export const Welcome: MessageFns<Welcome> = {
@@ -877,6 +904,9 @@ export const Welcome: MessageFns<Welcome> = {
     }
     if (message.heartbeatTimeoutMs !== 0) {
       writer.uint32(16).uint32(message.heartbeatTimeoutMs);
+    }
+    if (message.term !== 0) {
+      writer.uint32(24).uint32(message.term);
     }
     return writer;
   },
@@ -910,6 +940,14 @@ export const Welcome: MessageFns<Welcome> = {
             message.heartbeatTimeoutMs = reader.uint32();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.term = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -934,6 +972,7 @@ export const Welcome: MessageFns<Welcome> = {
         : isSet(object.heartbeat_timeout_ms)
         ? globalThis.Number(object.heartbeat_timeout_ms)
         : 0,
+      term: isSet(object.term) ? globalThis.Number(object.term) : 0,
     };
   },
 
@@ -945,6 +984,9 @@ export const Welcome: MessageFns<Welcome> = {
     if (message.heartbeatTimeoutMs !== 0) {
       obj.heartbeatTimeoutMs = Math.round(message.heartbeatTimeoutMs);
     }
+    if (message.term !== 0) {
+      obj.term = Math.round(message.term);
+    }
     return obj;
   },
 
@@ -955,6 +997,7 @@ export const Welcome: MessageFns<Welcome> = {
     const message = createBaseWelcome();
     message.heartbeatIntervalMs = object.heartbeatIntervalMs ?? 0;
     message.heartbeatTimeoutMs = object.heartbeatTimeoutMs ?? 0;
+    message.term = object.term ?? 0;
     return message;
   },
 };
@@ -1269,6 +1312,7 @@ export const LayerExperts: MessageFns<LayerExperts> = {
 /** The control plane: every worker keeps one stream to the router open. It is never on the data path. */
 export type ControlServiceService = typeof ControlServiceService;
 export const ControlServiceService = {
+  /** Of several routers one leads; the others refuse with UNAVAILABLE, and the worker tries the next. */
   join: {
     path: "/moiety.v1.ControlService/Join" as const,
     requestStream: true as const,
@@ -1281,10 +1325,12 @@ export const ControlServiceService = {
 } as const;
 
 export interface ControlServiceServer extends UntypedServiceImplementation {
+  /** Of several routers one leads; the others refuse with UNAVAILABLE, and the worker tries the next. */
   join: handleBidiStreamingCall<WorkerMessage, RouterMessage>;
 }
 
 export interface ControlServiceClient extends Client {
+  /** Of several routers one leads; the others refuse with UNAVAILABLE, and the worker tries the next. */
   join(): ClientDuplexStream<WorkerMessage, RouterMessage>;
   join(options: Partial<CallOptions>): ClientDuplexStream<WorkerMessage, RouterMessage>;
   join(metadata: Metadata, options?: Partial<CallOptions>): ClientDuplexStream<WorkerMessage, RouterMessage>;

@@ -1,0 +1,124 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { CHART, findTool, Helm, LEAST, type Manifest, only, podsOf } from "./helm.js";
+
+const program = findTool("helm");
+const helm = new Helm(program ?? "helm");
+const FILE = { path: "config.json", url: "https://example.org/config.json", sha256: "0".repeat(64) };
+
+describe.runIf(program !== undefined)("the parts of a cluster", () => {
+  const envOf = (manifest: Manifest) =>
+    Object.fromEntries((podsOf([manifest])[0]?.pod.containers[0]?.env ?? []).map(({ name, ...rest }) => [name, rest]));
+
+  it("are pools of different sizes, each with its own resources, GPUs and nodes", () => {
+    const manifests = helm.manifests(LEAST, {
+      expertDefaults: { threads: 6, nodeSelector: { disk: "fast" } },
+      expertPools: [
+        { name: "big", replicas: 2, gpus: 2, capacitySlots: 4608, nodeSelector: { gpu: "h200" }, image: "own/expert:cuda" },
+        { name: "small", replicas: 5, tolerations: [{ key: "spot", operator: "Exists" }] },
+      ],
+    });
+    const big = only(manifests, "StatefulSet", "-expert-big");
+    const small = only(manifests, "StatefulSet", "-expert-small");
+    expect([big.spec.replicas, small.spec.replicas]).toEqual([2, 5]);
+    const [bigPod, smallPod] = podsOf([big, small]).map(({ pod }) => pod);
+    expect(bigPod).toMatchObject({
+      nodeSelector: { gpu: "h200" },
+      containers: [{ image: "own/expert:cuda", resources: { limits: { "nvidia.com/gpu": 2 } } }],
+    });
+    expect(smallPod).toMatchObject({ nodeSelector: { disk: "fast" }, tolerations: [{ key: "spot" }] });
+    expect(smallPod?.containers[0]?.resources.limits).not.toHaveProperty("nvidia.com/gpu");
+    expect(smallPod?.["topologySpreadConstraints"]).toMatchObject([
+      { labelSelector: { matchLabels: { "moiety.io/expert-pool": "small" } } },
+    ]);
+    expect(envOf(big)).toMatchObject({ MOIETY_CAPACITY_SLOTS: { value: "4608" }, MOIETY_THREADS: { value: "6" } });
+    expect(envOf(only(manifests, "Deployment", "-router"))["MOIETY_MIN_EXPERT_WORKERS"]).toEqual({ value: "7" });
+  });
+
+  it("write large numbers as the processes read them", () => {
+    const manifests = helm.manifests(LEAST, { gateway: { config: { MOIETY_MAX_FILES_BYTES: 1_099_511_627_776 } } });
+    const env = envOf(only(manifests, "Deployment", "-gateway"));
+    expect(env["MOIETY_MAX_FILES_BYTES"]).toEqual({ value: "1099511627776" });
+  });
+
+  it("take Redis' URL and certificate authority from secrets", () => {
+    const manifests = helm.manifests({ redis: { secretName: "own", secretKey: "u", caSecretName: "ca" } });
+    for (const name of ["-gateway", "-attention-worker", "-router"])
+      expect(envOf(only(manifests, "Deployment", name))).toMatchObject({
+        MOIETY_REDIS_URL: { valueFrom: { secretKeyRef: { name: "own", key: "u" } } },
+        NODE_EXTRA_CA_CERTS: { value: "/etc/moiety/redis-ca/ca.crt" },
+      });
+  });
+
+  it.each([
+    ["one router", 1, ["gateway", "attention-worker"]],
+    ["two routers", 2, ["gateway", "attention-worker", "router"]],
+  ])("let only what needs it reach Redis: %s", (_, replicas, components) => {
+    const manifests = helm.manifests({ redisForTrials: { enabled: true }, router: { replicas } });
+    const { spec } = only(manifests, "NetworkPolicy", "-redis-for-trials");
+    const peers = spec.ingress[0].from.map((peer: { podSelector: { matchLabels: Record<string, string> } }) => {
+      return peer.podSelector.matchLabels["app.kubernetes.io/component"];
+    });
+    expect(peers).toEqual(components);
+  });
+
+  it("are two routers with a lease, whose addresses one name stands for, or one without", () => {
+    const manifests = helm.manifests(LEAST);
+    const routers = only(manifests, "Deployment", "-router");
+    expect(routers.spec).toMatchObject({
+      replicas: 2,
+      strategy: { rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } },
+      template: { spec: { topologySpreadConstraints: [{ topologyKey: "kubernetes.io/hostname" }] } },
+    });
+    expect(envOf(routers)).toMatchObject({
+      MOIETY_ROUTER_LEASE_MS: { value: "1500" },
+      MOIETY_REDIS_URL: { valueFrom: { secretKeyRef: { name: "own-redis" } } },
+    });
+    const service = only(manifests, "Service", "-router");
+    expect(service.spec).toMatchObject({ clusterIP: "None", publishNotReadyAddresses: true });
+    const address = { MOIETY_ROUTER_ADDRESS: { value: `${service.metadata.name}:${service.spec.ports[0].port}` } };
+    for (const [kind, name] of [
+      ["Deployment", "-attention-worker"],
+      ["StatefulSet", "-expert-main"],
+    ] as const)
+      expect(envOf(only(manifests, kind, name))).toMatchObject(address);
+    expect(only(manifests, "PodDisruptionBudget", "-router").spec.maxUnavailable).toBe(1);
+    const alone = helm.manifests(LEAST, { router: { replicas: 1 } });
+    const router = only(alone, "Deployment", "-router");
+    expect(router.spec.strategy).toEqual({ type: "Recreate" });
+    expect(envOf(router)).not.toHaveProperty("MOIETY_ROUTER_LEASE_MS");
+    expect(envOf(router)).not.toHaveProperty("MOIETY_REDIS_URL");
+    expect(only(alone, "NetworkPolicy", "-router").spec.egress).toEqual([]);
+  });
+
+  it("scale by KEDA on series of this release alone, which the processes have", () => {
+    const keda = { autoscaling: { kind: "keda" } };
+    const manifests = helm.manifests(LEAST, {
+      gateway: keda,
+      attention: keda,
+      monitoring: { prometheusUrl: "http://prometheus:9090", rules: true },
+    });
+    const metrics = readFileSync(join(CHART, "../../docs/metrics.md"), "utf8");
+    for (const name of ["-gateway", "-attention-worker"]) {
+      expect(only(manifests, "Deployment", name).spec).not.toHaveProperty("replicas");
+      const { triggers } = only(manifests, "ScaledObject", name).spec;
+      // Attention workers by the requests in the queue, and by the prompt tokens that wait.
+      expect(triggers).toHaveLength(name === "-gateway" ? 1 : 2);
+      for (const { metadata } of triggers) {
+        expect(metadata.query).toContain('{namespace="llm",pod=~"demo-moiety-.+"}');
+        expect(metrics).toContain(`\`${/moiety_\w+/.exec(metadata.query)?.[0]}\``);
+        expect(Number(metadata.threshold)).toBeGreaterThan(0);
+      }
+    }
+  });
+
+  it("begin another job when other files are to be loaded, and the same when nothing changed", () => {
+    const nameOf = (path: string) => {
+      const manifests = helm.manifests(LEAST, { model: { source: "download", download: { files: [{ ...FILE, path }] } } });
+      return manifests.find(({ kind }) => kind === "Job")?.metadata.name;
+    };
+    expect(nameOf("a")).toBe(nameOf("a"));
+    expect(nameOf("a")).not.toBe(nameOf("b"));
+  });
+});
