@@ -2,6 +2,7 @@ import { AppError, type Clock, type TenantId } from "@moiety/core";
 import type { RequestProducer } from "@moiety/queue";
 import type { Logger } from "@moiety/runtime";
 import type { FastifyReply, FastifyRequest } from "fastify";
+import type { Caller } from "./auth/authenticate.js";
 import type { GatewayConfig } from "./config.js";
 import type { GrammarChecker } from "./grammar/check-grammar.js";
 import type { GatewayMetrics } from "./metrics.js";
@@ -22,6 +23,8 @@ export interface GatewayContext {
   readonly workers: Workers;
   readonly grammar: GrammarChecker;
   readonly responses: ResponseService;
+  /** Whose key a request came with. */
+  readonly callerOf: (request: FastifyRequest) => Caller;
   /** The tenant that a request's key belongs to. */
   readonly tenantOf: (request: FastifyRequest) => TenantId;
   /** Milliseconds since a request came in. */

@@ -1,12 +1,12 @@
 import { randomUUID } from "node:crypto";
-import { AppError, type Clock, invariant, systemClock, type TenantId } from "@moiety/core";
+import { AppError, type Clock, invariant, systemClock } from "@moiety/core";
 import { createRequestProducer } from "@moiety/queue";
 import { addProcessRoutes, createRegistry, dropSilentConnections, type Logger } from "@moiety/runtime";
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
-import { addKeyRoutes } from "./admin/key-routes.js";
+import { addAdminRoutes } from "./admin/admin-routes.js";
 import { loadAdminKey } from "./auth/admin-key.js";
 import { loadApiKeys } from "./auth/api-keys.js";
-import { authenticate } from "./auth/authenticate.js";
+import { authenticate, type Caller } from "./auth/authenticate.js";
 import { KeyStore } from "./auth/key-store.js";
 import { openBatchService } from "./batches/batch-service.js";
 import { addFileAndBatchRoutes } from "./batches/routes.js";
@@ -87,19 +87,20 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   });
   const withoutEngine = (name: string) => workers.withoutEngine(name);
   const grammar = { ...openGrammar(model, logger), withoutEngine, clock, observer: metrics.grammar };
-  const tenants = new WeakMap<FastifyRequest, TenantId>();
-  const tenantOf = (request: FastifyRequest): TenantId => {
-    const tenant = tenants.get(request);
-    invariant(tenant !== undefined, "a route asks for a tenant that was not authenticated");
-    return tenant;
+  const callers = new WeakMap<FastifyRequest, Caller>();
+  const callerOf = (request: FastifyRequest): Caller => {
+    const caller = callers.get(request);
+    invariant(caller !== undefined, "a route asks for a caller that was not authenticated");
+    return caller;
   };
+  const tenantOf = (request: FastifyRequest) => callerOf(request).tenant;
   const issued = adminDigest && openKeyStore(config, clock, logger);
   const names = new TokenNames(model.tokenizer);
   const traffic = new Traffic();
   const app = createApp(config);
   dropSilentConnections(app);
   const responses = openResponseService({ config, clock, logger, metrics, model, names, producer });
-  const shared = { config, clock, logger, metrics, model, names, producer, workers, grammar, responses, tenantOf };
+  const shared = { config, clock, logger, metrics, model, names, producer, workers, grammar, responses, callerOf, tenantOf };
   const context: GatewayContext = { ...shared, elapsedMs: addStopwatch(app, clock), load: () => traffic.count };
   const batches = await openBatchService(context).catch(async (error: unknown) => {
     workers.close();
@@ -111,13 +112,13 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   addErrorHandling(app, logger);
   addTraffic(app, context, traffic);
   app.addHook("onRequest", async (request) => {
-    if (isApi(request)) tenants.set(request, await authenticate({ fixed, issued }, request.headers.authorization));
+    if (isApi(request)) callers.set(request, await authenticate({ fixed, issued }, request.headers.authorization));
   });
   addProcessRoutes(app, { registry, readiness: () => missingForReadiness(context, traffic) });
   await app.register(async (scope) => addOpenAiRoutes(scope, context));
   if (batches) await app.register(async (scope) => addFileAndBatchRoutes(scope, context, batches));
   if (adminDigest && issued) {
-    await app.register(async (scope) => addKeyRoutes(scope, { keys: issued, adminDigest, logger }));
+    await app.register(async (scope) => addAdminRoutes(scope, { keys: issued, adminDigest, logger, clock }));
   }
   const release = async () => {
     workers.close();

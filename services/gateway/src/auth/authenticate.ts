@@ -13,16 +13,25 @@ export interface Keyring {
   readonly issued: KeyStore | undefined;
 }
 
-/** The tenant that an `Authorization` header stands for. @throws AppError UNAUTHENTICATED; UNAVAILABLE when the keys' store is away. */
-export async function authenticate({ fixed, issued }: Keyring, authorization: string | undefined): Promise<TenantId> {
-  if (!fixed.required && !issued) return EVERYONE;
+/** Who asks. */
+export interface Caller {
+  readonly tenant: TenantId;
+  /** Of the key: its id, or how it came to the gateway. Never its text. */
+  readonly keyId: string;
+}
+
+/** Whom an `Authorization` header stands for. @throws AppError UNAUTHENTICATED; UNAVAILABLE when the keys' store is away. */
+export async function authenticate({ fixed, issued }: Keyring, authorization: string | undefined): Promise<Caller> {
+  if (!fixed.required && !issued) return { tenant: EVERYONE, keyId: "none" };
   const key = bearerOf(authorization);
   if (key === undefined) {
     throw new AppError("UNAUTHENTICATED", "an API key is required: send it as Authorization: Bearer KEY");
   }
-  const tenant = fixed.tenantOf(key) ?? (await issued?.tenantOf(key));
-  if (tenant === undefined) throw new AppError("UNAUTHENTICATED", "the API key is not valid here");
-  return tenant;
+  const fixedTenant = fixed.tenantOf(key);
+  if (fixedTenant !== undefined) return { tenant: fixedTenant, keyId: "static" };
+  const found = await issued?.keyOf(key);
+  if (found === undefined) throw new AppError("UNAUTHENTICATED", "the API key is not valid here");
+  return { tenant: found.tenant, keyId: found.id };
 }
 
 /** @throws AppError UNAUTHENTICATED unless the header carries the admin key. */
