@@ -11,6 +11,7 @@ export {
 } from "./batches/batch-ledger.js";
 export { type BullAlone, openBullAlone, serveBullAlone } from "./bench/bull-alone.js";
 export { createRequestConsumer, type RequestConsumerOptions } from "./consumer.js";
+export { expectedTokens } from "./expected-tokens.js";
 export {
   type FileId,
   type FileIndex,

@@ -10,7 +10,7 @@ import { cancelScript } from "./log-scripts.js";
 import { Mailbox } from "./mailbox.js";
 import { NewsHub } from "./news-hub.js";
 import { patiently } from "./patience.js";
-import { checkRecord } from "./record-codec.js";
+import { checkRecord, decodeFinish } from "./record-codec.js";
 import { connectRedis, disconnectRedis, type QueueConnectionOptions } from "./redis-connection.js";
 import { decodeTokens } from "./token-codec.js";
 import type { LogEvent, LoggedToken, RequestProducer, RequestProgress, RequestRecord, WorkerBeat } from "./types.js";
@@ -139,8 +139,8 @@ class RedisRequestProducer implements RequestProducer {
     const reading = Promise.all([this.#redis.hmget(record(id), "fence", "holder", "finish"), this.#redis.exists(log(id))]);
     const [[fence, holder, finish], logged] = await this.#patiently(reading);
     if (typeof fence !== "string") return undefined;
-    const finished = typeof finish === "string";
-    return { finished, started: finished || logged > 0 || Boolean(holder) };
+    if (typeof finish === "string") return { finished: true, started: true, finish: decodeFinish(finish) };
+    return { finished: false, started: logged > 0 || Boolean(holder) };
   }
 
   async promptLogprobs(id: RequestId): Promise<readonly LoggedToken[] | undefined> {

@@ -41,6 +41,8 @@ export interface RequestRecord {
   readonly deadlineAtMs: number;
   readonly promptTokens: Int32Array;
   readonly params: GenerationParams;
+  /** Tokens of prompt and answer that it is expected to take, by which its tenant's turns are measured. Absent: estimated. */
+  readonly expectedTokens?: number;
 }
 
 export interface LoggedLogprob {
@@ -81,6 +83,8 @@ export interface RequestProgress {
   /** A worker holds it, or has written something. */
   readonly started: boolean;
   readonly finished: boolean;
+  /** Present when it is finished. */
+  readonly finish?: Finish;
 }
 
 /** The gateway's side. */

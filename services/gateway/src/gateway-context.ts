@@ -9,6 +9,8 @@ import type { GatewayMetrics } from "./metrics.js";
 import type { ServedModel } from "./model/served-model.js";
 import type { TokenNames } from "./openai/logprobs.js";
 import type { ResponseService } from "./responses/response-service.js";
+import type { Accounts } from "./tenants/accounts.js";
+import type { AuditTrail } from "./tenants/audit-trail.js";
 import type { Workers } from "./workers.js";
 
 /** What every route needs. */
@@ -23,6 +25,8 @@ export interface GatewayContext {
   readonly workers: Workers;
   readonly grammar: GrammarChecker;
   readonly responses: ResponseService;
+  readonly accounts: Accounts;
+  readonly trail: AuditTrail;
   /** Whose key a request came with. */
   readonly callerOf: (request: FastifyRequest) => Caller;
   /** The tenant that a request's key belongs to. */

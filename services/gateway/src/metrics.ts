@@ -29,7 +29,7 @@ export interface GatewayMetrics {
   /** `timed`: whether its times tell how the service does. */
   startGeneration(promptTokens: readonly number[], timed: boolean): GenerationTimer;
   response(labels: { readonly route: string; readonly status: number }): void;
-  rejected(reason: "queue-full" | "too-many-streams" | "draining"): void;
+  rejected(reason: "queue-full" | "too-many-streams" | "draining" | "tenant-limit"): void;
   slowClient(): void;
   inFlight(change: 1 | -1): void;
   batchLineRuns(change: 1 | -1): void;

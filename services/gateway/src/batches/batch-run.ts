@@ -220,5 +220,12 @@ function lineBatchOf({ id, tenant, document }: Batch): LineBatch {
     throw new AppError("UNIMPLEMENTED", "this gateway does not know the endpoint of the batch", { details: { batch: id } });
   }
   const startedAtMs = startOfBatch(document.state)?.startedAtMs ?? document.createdAtMs;
-  return { id, tenant, endpoint, startedAtMs, expiresAtMs: document.expiresAtMs };
+  return {
+    id,
+    caller: { tenant, keyId: document.keyId ?? "batch" },
+    path: document.endpoint,
+    endpoint,
+    startedAtMs,
+    expiresAtMs: document.expiresAtMs,
+  };
 }

@@ -4,7 +4,7 @@ import type { GatewayContext } from "../gateway-context.js";
 import type { GenerationOptions } from "../generation/generation.js";
 import type { PreparedLine } from "./batch-endpoints.js";
 import type { InputLine } from "./input-line.js";
-import { type LineBatch, prepareLine, requestIdOf } from "./line-request.js";
+import { type LineBatch, lineId, prepareLine, requestIdOf } from "./line-request.js";
 import { completedLine, failedLine } from "./line-result.js";
 
 export interface LineSignals {
@@ -45,26 +45,44 @@ export async function runLine(
     let prepared: PreparedLine;
     try {
       prepared = await prepareLine(context, batch, line, attempt);
-    } catch (error) {
-      return failed(AppError.from(error));
+    } catch (thrown) {
+      const error = AppError.from(thrown);
+      if (error.code !== "UNAVAILABLE") return failed(error);
+      await pause(context, attempt, over);
+      continue;
     }
     try {
-      return completedLine(batch.id, line, { requestId, body: await generate(context, prepared, signals) });
+      return completedLine(batch.id, line, {
+        requestId,
+        body: await generate(context, prepared, { batch, line: line.line, signals }),
+      });
     } catch (thrown) {
       const error = AppError.from(thrown);
       if (over.aborted) return undefined;
-      if (!PASSING.has(error.code) && (isRefusal(error) || attempt + 1 >= ATTEMPTS)) return failed(error);
+      if (isSpent(error) || (!PASSING.has(error.code) && (isRefusal(error) || attempt + 1 >= ATTEMPTS))) return failed(error);
       context.logger.warn({ err: error, batch: batch.id, line: line.line, attempt }, "a line of a batch is run again");
     }
-    await context.clock.sleep(Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** Math.min(attempt, 16)), over).catch(() => undefined);
+    await pause(context, attempt, over);
   }
   return undefined;
 }
 
+async function pause({ clock }: GatewayContext, attempt: number, over: AbortSignal): Promise<void> {
+  await clock.sleep(Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** Math.min(attempt, 16)), over).catch(() => undefined);
+}
+
+/** The tenant's budget of the day or the month is spent, which may outlast the batch. */
+const isSpent = ({ details }: AppError): boolean => details["openaiCode"] === "insufficient_quota";
+
 /** Repeating it would change nothing; or it was given up after it had cost worker after worker. */
 const isRefusal = ({ code }: AppError): boolean => code === "INVALID_ARGUMENT" || code === "OUT_OF_RANGE" || code === "ABORTED";
 
-async function generate(context: GatewayContext, prepared: PreparedLine, { stop, leave }: LineSignals): Promise<object> {
+async function generate(
+  context: GatewayContext,
+  prepared: PreparedLine,
+  { batch, line, signals }: { readonly batch: LineBatch; readonly line: number; readonly signals: LineSignals },
+): Promise<object> {
+  const { stop, leave } = signals;
   const { clock, logger, metrics, producer: queue } = context;
   const producer: GenerationOptions["producer"] = {
     submit: (record) => queue.resubmit(record),
@@ -72,5 +90,8 @@ async function generate(context: GatewayContext, prepared: PreparedLine, { stop,
     follow: (id, fromIndex, signal) => queue.follow(id, fromIndex, signal),
     cancel: (id) => queue.cancel(id),
   };
-  return prepared.run({ producer, clock, logger, metrics, plans: prepared.plans, signal: stop, leave, timed: false });
+  const { plans } = prepared;
+  const kind = `batch ${batch.path}`;
+  const admit = () => context.accounts.admit({ ...prepared, kind, requestId: lineId(batch.id, line) });
+  return prepared.run({ admit, producer, clock, logger, metrics, plans, signal: stop, leave, timed: false });
 }

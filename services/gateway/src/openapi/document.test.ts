@@ -25,7 +25,7 @@ async function routes(): Promise<string[]> {
   app.addHook("onRoute", ({ method, url }) => {
     // A route of several methods says of them that they are not allowed.
     if (Array.isArray(method) || method === "HEAD") return;
-    found.push(`${method} ${url.replace("models/*", "models/{model}").replace(":id", "{id}")}`);
+    found.push(`${method} ${url.replace("models/*", "models/{model}").replace(/:(\w+)/, "{$1}")}`);
   });
   addProcessRoutes(app, { registry: createRegistry({ service: "gateway", instance: "test" }), readiness: async () => [] });
   const logger = { warn: () => undefined } as unknown as Logger;
