@@ -26,7 +26,7 @@ export { type LedgerOptions, type Ledgers, openLedgers } from "./ledgers.js";
 export type { Page, PageQuery } from "./page.js";
 export { patiently } from "./patience.js";
 export { createRequestProducer, type RequestProducerOptions } from "./producer.js";
-export { MAX_PRIORITY } from "./record-codec.js";
 export { connectRedis, disconnectRedis, type QueueConnectionOptions, type RedisConnection } from "./redis-connection.js";
 export { asArray, asText, RedisScript } from "./redis-script.js";
+export { MAX_PRIORITY } from "./turns.js";
 export * from "./types.js";

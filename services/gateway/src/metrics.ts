@@ -114,6 +114,7 @@ export function createGatewayMetrics(options: GatewayMetricsOptions): GatewayMet
       this.set({ state: "active" }, depth.active);
     },
   });
+  addTenantDepth(options.registry, options.producer);
   const batches = createBatchMetrics(options.registry);
 
   const startGeneration = (promptTokens: readonly number[], timed: boolean): GenerationTimer => {
@@ -163,6 +164,28 @@ export function createGatewayMetrics(options: GatewayMetricsOptions): GatewayMet
     ...batches,
     grammar: grammarMetrics(options.registry),
   };
+}
+
+/** Tenants that have a series of their own; the others share one. */
+const MAX_TENANTS_SHOWN = 20;
+/** No tenant is called so. */
+const OTHERS = "(others)";
+
+function addTenantDepth(registry: Registry, producer: RequestProducer): void {
+  new Gauge({
+    name: "moiety_queue_tenant_requests",
+    help: "Requests waiting in the queue of the whole cluster, of the 20 tenants with the most and of all others together",
+    labelNames: ["tenant"],
+    registers: [registry],
+    async collect() {
+      this.reset();
+      const waiting = (await producer.ping()) ? await producer.waitingByTenant().catch(() => undefined) : undefined;
+      const ranked = [...(waiting ?? [])].sort(([, a], [, b]) => b - a);
+      const others = ranked.splice(MAX_TENANTS_SHOWN).reduce((sum, [, count]) => sum + count, 0);
+      for (const [tenant, count] of ranked) this.set({ tenant }, count);
+      if (others > 0) this.set({ tenant: OTHERS }, others);
+    },
+  });
 }
 
 type BatchMetrics = Pick<GatewayMetrics, "openBatches"> & Pick<GatewayMetrics, Extract<keyof GatewayMetrics, `batch${string}`>>;

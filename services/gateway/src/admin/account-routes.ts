@@ -43,7 +43,10 @@ export const auditQuerySchema = z.object({
     .min(1, "expected 1 to 10000")
     .max(10_000, "expected 1 to 10000")
     .default(1_000),
-  tenant: tenantName.optional(),
+  tenant: z
+    .union([z.literal("-"), tenantName])
+    .optional()
+    .describe("- for whoever is none: strangers, and administration"),
   from: time.describe("of the oldest entry, seconds since 1970"),
   to: time.describe("of the newest entry, seconds since 1970"),
 });

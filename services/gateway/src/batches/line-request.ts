@@ -10,7 +10,7 @@ import type { BatchEndpoint, PreparedLine } from "./batch-endpoints.js";
 import type { InputLine } from "./input-line.js";
 
 /** Added to the priority of every line: any live request goes first. */
-export const BATCH_PRIORITY = 1_000_000;
+export const BATCH_PRIORITY = 2_048;
 
 /** The batch that a line belongs to. */
 export interface LineBatch {
