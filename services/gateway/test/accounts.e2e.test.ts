@@ -171,6 +171,41 @@ describe("the usage of a key", () => {
   });
 });
 
+describe("a batch of a tenant at its limits", () => {
+  const bodies = (count: number) => Array.from({ length: count }, (_, line) => ({ prompt: `line ${line}`, max_tokens: 8 }));
+
+  it("waits, holds up nobody else's, and goes on when it may", async () => {
+    await admin.limit(tenant, { requests_per_minute: 2 });
+    const client = new BatchClient(fixture.url, key);
+    const { id } = await client.begin(bodies(24));
+    await client.until(id, ({ request_counts }) => request_counts?.completed === 2);
+    const other = new BatchClient(fixture.url, (await admin.key("other")).key);
+    const { status } = await other.ended((await other.begin(bodies(24))).id);
+    expect(status).toBe("completed");
+    const waiting = await client.openai.batches.retrieve(id);
+    expect(waiting).toMatchObject({ status: "in_progress", request_counts: { completed: 2, failed: 0 } });
+    await admin.limit(tenant, { requests_per_minute: 1_000_000 });
+    expect(await client.ended(id, 30_000)).toMatchObject({ status: "completed", request_counts: { completed: 24 } });
+    await until(async () => (await usage())[0]?.requests === 24);
+  }, 60_000);
+
+  it("ends in errors where its budget is spent", async () => {
+    await admin.limit(tenant, { tokens_per_day: 60 });
+    const client = new BatchClient(fixture.url, key);
+    const { id } = await client.begin(bodies(12));
+    const batch = await client.ended(id);
+    expect(batch.status).toBe("completed");
+    const faults = await client.results(batch.error_file_id);
+    expect(faults.length).toBeGreaterThan(0);
+    for (const { response } of faults) {
+      expect(response).toMatchObject({ status_code: 429, body: { error: { code: "insufficient_quota" } } });
+    }
+    const [day] = await usage();
+    expect(day.prompt_tokens + day.completion_tokens).toBeLessThanOrEqual(60);
+    expect(day.requests + faults.length).toBe(12);
+  }, 30_000);
+});
+
 describe("the audit log", () => {
   const entries = async (count: number) => {
     const read = () => admin.audit(`?tenant=${tenant}`);

@@ -16,6 +16,13 @@ export interface LineSignals {
   readonly over: AbortSignal;
 }
 
+/** What a line has while it runs. */
+export interface LineTurn {
+  readonly signals: LineSignals;
+  /** Waits without holding up other lines. @throws when the line is over. */
+  readonly stepAside: (ms: number) => Promise<void>;
+}
+
 /** Faults of the cluster's state, not of the request: they pass. Nobody else cancels a request but whoever was not sure to have submitted it. */
 const PASSING: ReadonlySet<AppError["code"]> = new Set([
   "UNAVAILABLE",
@@ -36,10 +43,11 @@ export async function runLine(
   context: GatewayContext,
   batch: LineBatch,
   line: InputLine,
-  signals: LineSignals,
+  { signals, stepAside }: LineTurn,
 ): Promise<LineResult | undefined> {
   const { over } = signals;
-  for (let attempt = 0; !over.aborted; attempt++) {
+  let attempt = 0;
+  while (!over.aborted) {
     const requestId = requestIdOf(batch, line.line, attempt);
     const failed = (error: AppError) => failedLine(batch.id, line, { requestId, error });
     let prepared: PreparedLine;
@@ -49,6 +57,7 @@ export async function runLine(
       const error = AppError.from(thrown);
       if (error.code !== "UNAVAILABLE") return failed(error);
       await pause(context, attempt, over);
+      attempt += 1;
       continue;
     }
     try {
@@ -60,9 +69,14 @@ export async function runLine(
       const error = AppError.from(thrown);
       if (over.aborted) return undefined;
       if (isSpent(error) || (!PASSING.has(error.code) && (isRefusal(error) || attempt + 1 >= ATTEMPTS))) return failed(error);
+      if (error.details["tenantLimit"] !== undefined) {
+        await stepAside(waitOf(error)).catch(() => undefined);
+        continue;
+      }
       context.logger.warn({ err: error, batch: batch.id, line: line.line, attempt }, "a line of a batch is run again");
     }
     await pause(context, attempt, over);
+    attempt += 1;
   }
   return undefined;
 }
@@ -70,6 +84,9 @@ export async function runLine(
 async function pause({ clock }: GatewayContext, attempt: number, over: AbortSignal): Promise<void> {
   await clock.sleep(Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** Math.min(attempt, 16)), over).catch(() => undefined);
 }
+
+/** Until the tenant's limits may let it in. */
+const waitOf = ({ details }: AppError): number => Math.min(LONGEST_WAIT_MS, Number(details["retryAfterMs"] ?? FIRST_WAIT_MS));
 
 /** The tenant's budget of the day or the month is spent, which may outlast the batch. */
 const isSpent = ({ details }: AppError): boolean => details["openaiCode"] === "insufficient_quota";
