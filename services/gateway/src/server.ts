@@ -7,6 +7,7 @@ import { addAdminRoutes } from "./admin/admin-routes.js";
 import { loadAdminKey } from "./auth/admin-key.js";
 import { loadApiKeys } from "./auth/api-keys.js";
 import { authenticate, type Caller } from "./auth/authenticate.js";
+import { openJwtVerifier } from "./auth/jwt-config.js";
 import { KeyStore } from "./auth/key-store.js";
 import { openBatchService } from "./batches/batch-service.js";
 import { addFileAndBatchRoutes } from "./batches/routes.js";
@@ -45,6 +46,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const { config, logger, clock = systemClock } = options;
   const adminDigest = await loadAdminKey(config.MOIETY_ADMIN_KEY, config.MOIETY_ADMIN_KEY_FILE);
   const fixed = await loadApiKeys(config.MOIETY_API_KEYS, config.MOIETY_API_KEYS_FILE);
+  const tokens = openJwtVerifier(config, clock);
   const model = await openServedModel(config.MOIETY_MODEL, config.MOIETY_MODEL_NAME);
   const registry = createRegistry({ service: "gateway", instance: config.MOIETY_GATEWAY_ID });
   const producer = createRequestProducer({
@@ -107,7 +109,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   addTraffic(app, context, traffic);
   app.addHook("onRequest", async (request) => {
     if (!isApi(request)) return;
-    const caller = await authenticate({ fixed, issued }, request.headers.authorization);
+    const caller = await authenticate({ fixed, issued, tokens }, request.headers.authorization);
     callers.set(request, caller);
     trail.authenticated(request, caller);
   });

@@ -16,7 +16,7 @@ export interface AuditEntry {
   readonly completionTokens?: number;
   /** Above 1: so many equal ones within a second. */
   readonly count?: number;
-  /** What was done to whom, of administration. */
+  /** Whom a token was given to; of administration, what it was done to. */
   readonly subject?: string;
   readonly input?: string;
   readonly output?: string;

@@ -42,6 +42,7 @@ export class AuditTrail {
     this.#log.note({
       tenant: caller?.tenant ?? "-",
       keyId: caller?.keyId ?? "-",
+      ...(caller?.subject === undefined ? {} : { subject: caller.subject }),
       ...this.begin(request),
       status,
       ...(code ? { code: code.code ?? code.type } : {}),

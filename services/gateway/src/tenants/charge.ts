@@ -100,6 +100,7 @@ export class Charge {
     return {
       tenant: lease.caller.tenant,
       keyId: lease.caller.keyId,
+      ...(lease.caller.subject === undefined ? {} : { subject: lease.caller.subject }),
       kind: lease.kind,
       requestId: lease.requestId,
       status: failure?.status ?? 200,
