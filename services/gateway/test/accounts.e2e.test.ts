@@ -203,6 +203,9 @@ describe("a batch of a tenant at its limits", () => {
     const [day] = await usage();
     expect(day.prompt_tokens + day.completion_tokens).toBeLessThanOrEqual(60);
     expect(day.requests + faults.length).toBe(12);
+    const denied = async () => (await admin.audit(`?tenant=${tenant}`)).filter(({ status }) => status === 429);
+    await until(async () => (await denied()).reduce((sum, { count = 1 }) => sum + count, 0) === faults.length);
+    expect((await denied())[0]).toMatchObject({ kind: "batch /v1/completions", code: "insufficient_quota" });
   }, 30_000);
 });
 

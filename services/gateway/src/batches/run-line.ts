@@ -109,6 +109,11 @@ async function generate(
   };
   const { plans } = prepared;
   const kind = `batch ${batch.path}`;
-  const admit = () => context.accounts.admit({ ...prepared, kind, requestId: lineId(batch.id, line) });
+  const facts = { ...prepared, kind, requestId: lineId(batch.id, line) };
+  const admit = () =>
+    context.accounts.admit(facts).catch((error: unknown) => {
+      context.trail.denied(facts, AppError.from(error));
+      throw error;
+    });
   return prepared.run({ admit, producer, clock, logger, metrics, plans, signal: stop, leave, timed: false });
 }

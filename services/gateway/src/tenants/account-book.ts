@@ -19,6 +19,7 @@ export interface AccountBookOptions {
   /** Entries of the audit log, at most, and how old they get; 0 entries: there is none. */
   readonly auditEntries: number;
   readonly auditDays: number;
+  readonly onError: (error: AppError) => void;
 }
 
 /** A request that asks to be let in. */
@@ -61,6 +62,13 @@ export class AccountBook {
   constructor(options: AccountBookOptions) {
     this.#options = options;
     this.keys = accountKeys(options.prefix);
+    const { redis, onError } = options;
+    // A Redis that restarted knows none: the next request of a tenant must not be let in, or not, before its last one is settled.
+    redis.on("ready", () => {
+      for (const script of [admitScript, settleScript, voidScript, vouchScript]) {
+        script.load(redis).catch((error: unknown) => onError(AppError.from(error, "UNAVAILABLE")));
+      }
+    });
   }
 
   /**

@@ -1,4 +1,4 @@
-import type { Clock } from "@moiety/core";
+import type { AppError, Clock } from "@moiety/core";
 import { connectRedis, disconnectRedis, expectedTokens, type RequestProducer } from "@moiety/queue";
 import type { Logger } from "@moiety/runtime";
 import type { Caller } from "../auth/authenticate.js";
@@ -51,10 +51,8 @@ export class Accounts {
     const { config, clock, logger, producer } = context;
     this.#context = context;
     const { MOIETY_REDIS_URL: redisUrl, MOIETY_REDIS_PREFIX: prefix } = config;
-    const redis = connectRedis(
-      { redisUrl, onError: (error) => logger.warn({ err: error }, "fault of the accounts") },
-      "accounts",
-    );
+    const onError = (error: AppError) => logger.warn({ err: error }, "fault of the accounts");
+    const redis = connectRedis({ redisUrl, onError }, "accounts");
     const shared = { redis, prefix, clock };
     this.tenants = new TenantStore({ ...shared, defaults: defaultLimits(config) });
     this.usage = new UsageBook(shared);
@@ -65,6 +63,7 @@ export class Accounts {
       usageDays: config.MOIETY_USAGE_DAYS,
       auditEntries,
       auditDays: config.MOIETY_AUDIT_DAYS,
+      onError,
     });
     this.audit = new AuditLog({ ...shared, logger, maxEntries: auditEntries, maxDays: config.MOIETY_AUDIT_DAYS });
     this.#keeper = new AccountKeeper({ book: this.book, producer, clock, leaseMs: config.MOIETY_TENANT_LEASE_MS, logger });

@@ -4,6 +4,14 @@ import type { Caller } from "../auth/authenticate.js";
 import { toOpenAiError } from "../openai/errors.js";
 import type { AuditLog } from "./audit-log.js";
 
+interface Noted {
+  readonly caller: Caller | undefined;
+  readonly kind: string;
+  readonly requestId: string;
+  readonly status: number;
+  readonly error: AppError | undefined;
+}
+
 /** Writes down the HTTP requests that are not written down where their tokens are counted. */
 export class AuditTrail {
   readonly #log: Pick<AuditLog, "note">;
@@ -37,15 +45,24 @@ export class AuditTrail {
   ended(request: FastifyRequest, status: number): void {
     if (this.#admitted.has(request)) return;
     const caller = this.#callers.get(request);
-    const error = this.#errors.get(request);
-    const code = error && toOpenAiError(error).body.error;
+    this.#note({ ...this.begin(request), caller, status, error: this.#errors.get(request) });
+  }
+
+  /** A line of a batch was not let in. */
+  denied(facts: Pick<Noted, "caller" | "kind" | "requestId">, error: AppError): void {
+    this.#note({ ...facts, status: toOpenAiError(error).status, error });
+  }
+
+  #note({ caller, kind, requestId, status, error }: Noted): void {
+    const fault = error && toOpenAiError(error).body.error;
     this.#log.note({
       tenant: caller?.tenant ?? "-",
       keyId: caller?.keyId ?? "-",
       ...(caller?.subject === undefined ? {} : { subject: caller.subject }),
-      ...this.begin(request),
+      kind,
+      requestId,
       status,
-      ...(code ? { code: code.code ?? code.type } : {}),
+      ...(fault ? { code: fault.code ?? fault.type } : {}),
     });
   }
 }

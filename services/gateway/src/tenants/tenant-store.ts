@@ -107,7 +107,7 @@ export class TenantStore {
   }
 }
 
-export const noSuchTenant = () => new AppError("NOT_FOUND", "the tenant has no record", { details: { param: "tenant" } });
+const noSuchTenant = () => new AppError("NOT_FOUND", "the tenant has no record", { details: { param: "tenant" } });
 
 function parseRecord(text: string): TenantRecord {
   try {
