@@ -34,6 +34,8 @@ const PASSING: ReadonlySet<AppError["code"]> = new Set([
 const ATTEMPTS = 3;
 const FIRST_WAIT_MS = 250;
 const LONGEST_WAIT_MS = 15_000;
+/** For a tenant's limits, which may be changed meanwhile. */
+const LONGEST_ASIDE_MS = 3_000;
 
 /**
  * Runs a line until it has a result; undefined when it was stopped or left. A request that an earlier holder of the batch submitted is
@@ -86,7 +88,7 @@ async function pause({ clock }: GatewayContext, attempt: number, over: AbortSign
 }
 
 /** Until the tenant's limits may let it in. */
-const waitOf = ({ details }: AppError): number => Math.min(LONGEST_WAIT_MS, Number(details["retryAfterMs"] ?? FIRST_WAIT_MS));
+const waitOf = ({ details }: AppError): number => Math.min(LONGEST_ASIDE_MS, Number(details["retryAfterMs"] ?? FIRST_WAIT_MS));
 
 /** The tenant's budget of the day or the month is spent, which may outlast the batch. */
 const isSpent = ({ details }: AppError): boolean => details["openaiCode"] === "insufficient_quota";

@@ -26,7 +26,9 @@ export async function createChatCompletion(
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<unknown> {
-  const prepared = await prepareChatCompletion(context, request.body, { caller: context.callerOf(request) });
+  const caller = context.callerOf(request);
+  await context.accounts.checkRoom(caller);
+  const prepared = await prepareChatCompletion(context, request.body, { caller });
   return answer({ context, reply, ...prepared });
 }
 

@@ -29,7 +29,9 @@ const DEFAULT_MAX_TOKENS = 16;
 
 /** `POST /v1/completions`. */
 export async function createCompletion(context: GatewayContext, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
-  const prepared = await prepareCompletion(context, request.body, { caller: context.callerOf(request) });
+  const caller = context.callerOf(request);
+  await context.accounts.checkRoom(caller);
+  const prepared = await prepareCompletion(context, request.body, { caller });
   return answer({ context, reply, ...prepared });
 }
 

@@ -30,7 +30,9 @@ export interface PreparedResponse {
 /** `POST /v1/responses`. @throws AppError that names the field at fault. */
 export async function createResponse(context: GatewayContext, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
   const { body: raw } = request as { readonly body: Readonly<Record<string, unknown>> };
-  const prepared = await prepareResponse(context, raw, { caller: context.callerOf(request), id: newResponseId() });
+  const caller = context.callerOf(request);
+  await context.accounts.checkRoom(caller);
+  const prepared = await prepareResponse(context, raw, { caller, id: newResponseId() });
   const { body, response } = prepared;
   const run = body.background ? await startInBackground(context, prepared, reply) : undefined;
   if (!run) return answerInForeground(context, { ...prepared, reply });

@@ -101,6 +101,11 @@ export class AccountBook {
     throw refusal({ name, policy, asked, used: Number(used), waitMs: Number(waitMs), nowMs, limits });
   }
 
+  /** Whether there is room for any request of a tenant now; reserves nothing. @throws AppError as {@link admit} does. */
+  async look(asked: Pick<AdmissionRequest, "id" | "caller" | "policy" | "requestId">): Promise<void> {
+    await this.admit({ ...asked, choices: [], promptTokens: 0, reservedTokens: 0, kind: "" });
+  }
+
   /** Counts what a request took, once, and writes the entry with it. @returns false when it was counted before. */
   async settle(lease: Lease, taken: Taken, entry: AuditEntry): Promise<boolean> {
     const { redis, clock, usageDays, auditEntries, auditDays } = this.#options;

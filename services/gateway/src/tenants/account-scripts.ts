@@ -24,7 +24,7 @@ end
 
 /**
  * Lets a request in if all limits of its tenant allow it, and reserves what it may take; or none of it.
- * KEYS account, live, lease, leases. ARGV now, lease ms; limits or 0: requests and tokens per minute, concurrent, tokens per day and
+ * With no tokens to reserve it only looks, for one choice. KEYS account, live, lease, leases. ARGV now, lease ms; limits or 0: requests and tokens per minute, concurrent, tokens per day and
  * month; the day, the month, tokens to reserve, tenant, key, id of the request, what is to be known of it, ids of its choices...
  * Returns {outcome, reason, wait ms, used, requests left, ms until all are, tokens left, ms until all are}; outcome 1: let in, by this
  * call or an earlier one; 2: it was, and is settled; 0: not.
@@ -53,14 +53,15 @@ if state then
   return answer(1, '', 0, 0)
 end
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
-local live, choices = redis.call('ZCARD', KEYS[2]), #ARGV - 14
+local live, choices = redis.call('ZCARD', KEYS[2]), math.max(1, #ARGV - 14)
 if concurrent > 0 and live + choices > concurrent then return answer(0, 'concurrent', 0, live) end
 if perMinute > 0 and requests < 1 then return answer(0, 'requests', msUntil(1, requests, perMinute), 0) end
-local wanted = math.min(reserved, tokensPerMinute)
+local wanted = math.min(math.max(1, reserved), tokensPerMinute)
 if tokens < wanted then return answer(0, 'tokens', msUntil(wanted, tokens, tokensPerMinute), 0) end
 local day, month = spent('day', ARGV[8]), spent('month', ARGV[9])
-if perDay > 0 and day + reserved > perDay then return answer(0, 'day', 0, day) end
-if perMonth > 0 and month + reserved > perMonth then return answer(0, 'month', 0, month) end
+if perDay > 0 and day + math.max(1, reserved) > perDay then return answer(0, 'day', 0, day) end
+if perMonth > 0 and month + math.max(1, reserved) > perMonth then return answer(0, 'month', 0, month) end
+if reserved == 0 then return answer(1, '', 0, 0) end
 local function keep(name, value, limit)
   if limit > 0 then redis.call('HSET', KEYS[1], name, string.format('%.4f', value), name .. 'At', ARGV[1]) end
 end

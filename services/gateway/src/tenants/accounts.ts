@@ -1,4 +1,4 @@
-import type { AppError, Clock } from "@moiety/core";
+import { type AppError, type Clock, newRequestId } from "@moiety/core";
 import { connectRedis, disconnectRedis, expectedTokens, type RequestProducer } from "@moiety/queue";
 import type { Logger } from "@moiety/runtime";
 import type { Caller } from "../auth/authenticate.js";
@@ -73,6 +73,18 @@ export class Accounts {
   /** Begins to look after what other gateways left. */
   start(): void {
     this.#keeper.start();
+  }
+
+  /**
+   * Refuses a request of a tenant at its limits before any work is done for it: so many refusals cost others little.
+   * @throws AppError as {@link admit} does.
+   */
+  async checkRoom(caller: Caller): Promise<void> {
+    const policy = await this.tenants.policy(caller.tenant);
+    const { requestsPerMinute, tokensPerMinute, concurrentRequests, tokensPerDay, tokensPerMonth } = policy;
+    const limits = [requestsPerMinute, tokensPerMinute, concurrentRequests, tokensPerDay, tokensPerMonth];
+    if (limits.every((limit) => limit === undefined)) return;
+    await this.book.look({ id: newRequestId("look"), caller, policy, requestId: "" });
   }
 
   /** Lets a request in, if its tenant's limits allow it. @throws AppError RESOURCE_EXHAUSTED, INVALID_ARGUMENT, UNAVAILABLE. */

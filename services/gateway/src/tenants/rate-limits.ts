@@ -32,7 +32,9 @@ export interface Refusal {
 
 /** What a client that was refused is told: OpenAI's words and codes, so that its clients know what to do. */
 export function refusal({ name, policy, asked, used, waitMs, nowMs, limits }: Refusal): AppError {
-  const { reservedTokens, choices } = asked;
+  // One of each at least, where what is asked for is not known yet.
+  const reservedTokens = Math.max(1, asked.reservedTokens);
+  const choices = Math.max(1, asked.choices.length);
   const rate = (message: string, openaiType: string, retryAfterMs: number) =>
     new AppError("RESOURCE_EXHAUSTED", message, { details: { rateLimits: limits, tenantLimit: name, openaiType, retryAfterMs } });
   switch (name) {
@@ -44,19 +46,15 @@ export function refusal({ name, policy, asked, used, waitMs, nowMs, limits }: Re
     }
     case "concurrent": {
       const most = policy.concurrentRequests ?? 0;
-      if (choices.length > most) {
-        throw new AppError(
-          "INVALID_ARGUMENT",
-          `n: ${choices.length} choices are more than the ${most} that may be answered at once`,
-          {
-            details: { param: "n", tenantLimit: name },
-          },
-        );
+      if (choices > most) {
+        throw new AppError("INVALID_ARGUMENT", `n: ${choices} choices are more than the ${most} that may be answered at once`, {
+          details: { param: "n", tenantLimit: name },
+        });
       }
       // Nobody knows when one of them ends.
       const retryAfterMs = 1_000 + Math.floor(Math.random() * 1_000);
       return rate(
-        `Rate limit reached on requests at once: limit ${most}, in hand ${used}, requested ${choices.length}`,
+        `Rate limit reached on requests at once: limit ${most}, in hand ${used}, requested ${choices}`,
         "requests",
         retryAfterMs,
       );
