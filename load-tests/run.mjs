@@ -9,6 +9,7 @@ import { Chaos } from "./chaos.mjs";
 import { preparedK6 } from "./k6-program.mjs";
 import { runK6 } from "./k6-run.mjs";
 import { MemoryWatch } from "./memory-watch.mjs";
+import { compareTenants, limitTenant } from "./over-limit.mjs";
 import { openTokenSource } from "./token-source.mjs";
 
 const SCENARIOS = [
@@ -18,6 +19,7 @@ const SCENARIOS = [
   "soak",
   "long-context",
   "mixed-tenants",
+  "over-limit",
   "idle-streams",
   "chaos",
   "rolling",
@@ -46,6 +48,7 @@ Scenarios: ${SCENARIOS.join(", ")}; docs/load-tests.md says what each shows.
 `;
 
 /** Of a cluster of its own. */
+const ADMIN_KEY = "load-tests-admin-key";
 const TENANTS = { interactive: "load-interactive", bulk: "load-bulk" };
 const OPTIONS = ["url", "key", "duration", "rate", "requests", "streams", "context", "first-token", "gap", "until"];
 const NUMBERS = OPTIONS.slice(2, -1);
@@ -96,7 +99,15 @@ async function open(scenario, { url, key, streams }) {
   }
   const keys = url === undefined ? Object.values(TENANTS) : (key ?? "none").split(",");
   const named = Object.entries(TENANTS).map(([name, value]) => `${name}:${value}`);
-  return { subject: await openSubject({ MOIETY_API_KEYS: named.join(",") }, { url, key: keys[0] }), keys };
+  const environment = { MOIETY_API_KEYS: named.join(","), MOIETY_ADMIN_KEY: ADMIN_KEY };
+  const subject = await openSubject(environment, { url, key: keys[0] });
+  if (scenario === "over-limit" && url === undefined) {
+    await limitTenant(subject, { tenant: "bulk", adminKey: ADMIN_KEY }).catch(async (error) => {
+      await subject.stop();
+      throw error;
+    });
+  }
+  return { subject, keys };
 }
 
 /** Runs k6 and what belongs to it; its exit status, or 1 where only we found a fault. */
@@ -109,9 +120,10 @@ async function measure({ scenario, values, k6, out, keys, subject, signal }) {
   ended.abort();
   await killing;
   const summary = join(out, "summary.md");
-  appendFileSync(summary, `${chaos?.report() ?? ""}${memory?.stop() ?? ""}`);
+  const tenants = scenario === "over-limit" ? compareTenants(join(out, "summary.json")) : undefined;
+  appendFileSync(summary, `${chaos?.report() ?? ""}${tenants?.report ?? ""}${memory?.stop() ?? ""}`);
   console.log(`load: summary in ${relative(process.cwd(), summary)}`);
-  const faults = chaos?.faults(join(out, "summary.json")) ?? [];
+  const faults = chaos?.faults(join(out, "summary.json")) ?? tenants?.faults ?? [];
   for (const fault of faults) console.error(`load: ${fault}`);
   return status === 0 && faults.length > 0 ? 1 : status;
 }

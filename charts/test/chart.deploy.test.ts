@@ -37,6 +37,12 @@ const LAYOUTS: Readonly<Record<string, readonly (string | object)[]>> = {
       gateway: {
         ingress: { enabled: true, hosts: ["llm.example.org"], tls: [{ hosts: ["llm.example.org"], secretName: "tls" }] },
         files: { source: "s3", s3: { url: "https://s3.example.org/files", secretName: "s3" } },
+        adminKey: { secretName: "admin" },
+        config: {
+          MOIETY_JWT_ISSUER: "https://id.example.org",
+          MOIETY_JWT_AUDIENCE: "moiety",
+          MOIETY_LIMIT_TOKENS_PER_DAY: 1_000_000,
+        },
         autoscaling: { kind: "keda" },
       },
       attention: { autoscaling: { kind: "hpa" } },

@@ -29,6 +29,7 @@ const same = new Rate("moiety_text_same");
 const cut = new Counter("moiety_streams_cut");
 const repeated = new Counter("moiety_streams_repeated");
 const whole = new Rate("moiety_stream_whole");
+const loudRefused = new Rate("moiety_loud_refused");
 const served = new Trend("moiety_requests_served_at_once");
 
 /** What setup() found, before any load. */
@@ -117,6 +118,30 @@ export function interactive(): void {
 
 export function bulk(): void {
   ask("completions", completion(iteration(), 256, { priority: 10 }), { key: keyOf(1) });
+}
+
+/** Asks as `complete` does, with a cache of its own in each phase, so that none has an easier time for those before it. */
+export function calm(): void {
+  ask("completions", completion(iteration(), TOKENS.typical, { cache_salt: exec.scenario.name }));
+}
+
+/** Asks for the limited tenant, and looks whether a refusal says all that a client needs to know. */
+export function loud(): void {
+  const body = completion(5_000 + iteration(), TOKENS.typical, { cache_salt: exec.scenario.name });
+  const response = http.post(`${settings.url}/v1/completions`, JSON.stringify(body), {
+    headers: headersOf(keyOf(1)),
+    timeout: "120s",
+  });
+  const { status, headers } = response;
+  loudRefused.add(status === 429);
+  check(response, { "the limited tenant is answered or refused": () => status === 200 || status === 429 });
+  if (status !== 429) return;
+  check(response, {
+    "a refusal has Retry-After": () => Number(headers["Retry-After"]) > 0,
+    "a refusal has the limits' headers": () =>
+      ["Limit", "Remaining", "Reset"].every((what) => headers[`X-Ratelimit-${what}-Requests`] !== undefined),
+    "a refusal says rate_limit_exceeded": () => response.json("error.code") === "rate_limit_exceeded",
+  });
 }
 
 /** Keeps one place of the batch taken until the hold is over. */

@@ -9,6 +9,8 @@ export interface Plan {
 
 /** Different requests that a reference is taken of; VUs share them. */
 export const REFERENCES = 8;
+/** Answers that a tenant under a limit may have at once. */
+const LOUD_AT_ONCE = 2;
 /** Tokens of a completion: a typical one, one of chaos (long enough to be hit), one that waits in a queue. */
 export const TOKENS = { typical: 48, chaos: 200, idle: 8 } as const;
 const { durationS, rate = 2, firstTokenMs, gapMs } = settings;
@@ -127,6 +129,49 @@ function mixedTenants(): Plan {
   };
 }
 
+/** Requests per second of a tenant that asks for far more than it may have. */
+const TOO_MANY = 20;
+
+/** What a tenant is beside in each part of a round, by the tag `phase`. */
+const PHASES = ["alone", "within", "over"] as const;
+/** Often, and each for a short time, so that what else a machine does meets all phases alike. */
+const ROUNDS = 4;
+const PAUSE_S = 2;
+
+/**
+ * A tenant that asks for a few answers a second: alone, beside another that has all that it may have at once, and beside the same when it
+ * asks for far more. The runner compares the second with the third.
+ */
+function overLimit(): Plan {
+  const lengthS = Math.max(2, Math.round((durationS ?? 84) / (ROUNDS * PHASES.length)));
+  const scenarios: Record<string, Scenario> = {};
+  for (let part = 0; part < ROUNDS * PHASES.length; part++) {
+    const phase = PHASES[part % PHASES.length] ?? "alone";
+    const startS = part * (lengthS + PAUSE_S);
+    const tags = { phase };
+    scenarios[`calm_${part}`] = { ...arrivals("calm", rate, lengthS, startS), tags };
+    if (phase === "over") scenarios[`loud_${part}`] = { ...arrivals("loud", TOO_MANY, lengthS, startS), tags };
+    if (phase !== "within") continue;
+    const times = { duration: seconds(lengthS), startTime: seconds(startS), gracefulStop: "30s" };
+    scenarios[`loud_${part}`] = { executor: "constant-vus", exec: "loud", vus: LOUD_AT_ONCE, ...times, tags };
+  }
+  const seen = PHASES.flatMap((phase) => [
+    [`moiety_time_to_first_token{phase:${phase}}`, ["p(95)>=0"]],
+    [`moiety_answer_time{phase:${phase}}`, ["p(95)>=0"]],
+  ]);
+  return {
+    scenarios,
+    thresholds: {
+      ...SOUND,
+      ...UNREFUSED,
+      checks: ["rate==1"],
+      "moiety_loud_refused{phase:within}": ["rate==0"],
+      "moiety_loud_refused{phase:over}": ["rate>0.5"],
+      ...Object.fromEntries(seen),
+    },
+  };
+}
+
 /** How long the queue is held up by others while the idle streams wait in it. */
 const IDLE = settings.streams ?? 200;
 export const IDLE_RAMP_S = Math.ceil(IDLE / 50);
@@ -229,6 +274,7 @@ export const PLANS: Readonly<Record<string, () => Plan>> = {
   soak,
   "long-context": longContext,
   "mixed-tenants": mixedTenants,
+  "over-limit": overLimit,
   "idle-streams": idleStreams,
   chaos,
   rolling,

@@ -7,6 +7,8 @@ import { settings } from "./settings.ts";
 const firstToken = new Trend("moiety_time_to_first_token", true);
 const gap = new Trend("moiety_token_gap", true);
 const stall = new Trend("moiety_longest_gap", true);
+/** Until the last text. */
+const answerTime = new Trend("moiety_answer_time", true);
 const tokensPerSecond = new Trend("moiety_tokens_per_second");
 const tokens = new Counter("moiety_tokens");
 const errors = new Counter("moiety_errors");
@@ -96,7 +98,10 @@ class Reading {
   finish(): void {
     const { count } = this;
     tokens.add(count, this.tags);
-    if (this.events > 0) stall.add(this.longestMs, this.tags);
+    if (this.events > 0) {
+      stall.add(this.longestMs, this.tags);
+      answerTime.add(this.lastMs - this.sentMs, this.tags);
+    }
     const seconds = (this.lastMs - (this.firstMs ?? this.lastMs)) / 1_000;
     if (count > 1 && seconds > 0) tokensPerSecond.add((count - 1) / seconds, this.tags);
   }

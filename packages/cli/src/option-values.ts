@@ -47,6 +47,21 @@ const UNITS: ReadonlyMap<string, number> = new Map([
   ["tib", 2 ** 40],
 ]);
 
+/** Parses a time such as 30m, 12h or 90d; gives milliseconds. */
+export function durationMs(text: string): number {
+  const [, digits, unit = ""] = /^(\d{1,9})([smhd])$/.exec(text) ?? [];
+  const value = Number(digits) * (DURATIONS.get(unit) ?? Number.NaN);
+  if (value > 0) return value;
+  throw new InvalidArgumentError("Expected a time such as 30m, 12h or 90d.");
+}
+
+const DURATIONS: ReadonlyMap<string, number> = new Map([
+  ["s", 1_000],
+  ["m", 60_000],
+  ["h", 3_600_000],
+  ["d", 86_400_000],
+]);
+
 export const activationOption = () =>
   new Option(
     "--activation <type>",

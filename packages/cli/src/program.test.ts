@@ -37,6 +37,9 @@ describe("help", () => {
       "bench",
       "plan",
       "keys",
+      "tenants",
+      "usage",
+      "audit",
     ]);
   });
 

@@ -1,5 +1,6 @@
 import { AppError } from "@moiety/core";
 import { Command } from "commander";
+import { auditCommand } from "./commands/audit.js";
 import { benchCommand } from "./commands/bench.js";
 import { chatCommand } from "./commands/chat.js";
 import { evalCommand } from "./commands/eval.js";
@@ -8,7 +9,9 @@ import { keysCommand } from "./commands/keys.js";
 import { makeCheckpointCommand } from "./commands/make-checkpoint.js";
 import { planCommand } from "./commands/plan.js";
 import { serveCommand } from "./commands/serve.js";
+import { tenantsCommand } from "./commands/tenants.js";
 import { upCommand } from "./commands/up.js";
+import { usageCommand } from "./commands/usage.js";
 
 /** The `moiety` command with all of its commands. */
 export function buildProgram(): Command {
@@ -27,6 +30,9 @@ export function buildProgram(): Command {
     benchCommand(),
     planCommand(),
     keysCommand(),
+    tenantsCommand(),
+    usageCommand(),
+    auditCommand(),
   ]) {
     program.addCommand(command.copyInheritedSettings(program));
   }

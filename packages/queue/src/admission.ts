@@ -4,9 +4,11 @@ import type { Queue } from "bullmq";
 import type { Redis } from "ioredis";
 import { admitScript } from "./claim-scripts.js";
 import type { DrainEstimate } from "./drain-estimate.js";
+import { expectedTokens } from "./expected-tokens.js";
 import { jobIdOf, type QueueKeys } from "./keys.js";
 import { encodeRecord } from "./record-codec.js";
 import { asArray } from "./redis-script.js";
+import { bullPriority, firstScore, queuedScript } from "./turns.js";
 import type { RequestRecord } from "./types.js";
 
 export interface AdmissionOptions {
@@ -49,8 +51,9 @@ export class Admission {
   async enqueue(record: RequestRecord): Promise<void> {
     const { queue, redis, keys } = this.#options;
     const jobId = jobIdOf(record.id);
-    await queue.add("generate", {}, { jobId, priority: record.priority, timestamp: record.createdAtMs });
-    redis.zrem(keys.admitting, jobId).catch(() => undefined);
+    await queue.add("generate", {}, { jobId, priority: bullPriority(record.priority), timestamp: record.createdAtMs });
+    const touched = [keys.admitting, keys.bull("prioritized"), keys.record(record.id)];
+    queuedScript.run(redis, touched, [jobId, firstScore(record.priority)]).catch(() => undefined);
   }
 
   /** Whether there was so much room for the last request that there will be some for this one. */
@@ -85,14 +88,15 @@ export class Admission {
 
   async #admit(record: RequestRecord, onResend?: () => void): Promise<number | undefined> {
     const { redis, keys, clock, producerId, maxRequests, retentionMs } = this.#options;
-    const { bull, admitting } = keys;
+    const { bull, admitting, turns } = keys;
     const nowMs = clock.nowMs();
     const jobId = jobIdOf(record.id);
+    const { priority, tenant } = record;
     const expiresAtMs = Math.max(record.deadlineAtMs, nowMs) + retentionMs;
     const answer = asArray(
       await admitScript.run(
         redis,
-        [keys.record(record.id), admitting, bull("wait"), bull("prioritized"), bull("active")],
+        [keys.record(record.id), admitting, bull("wait"), bull("prioritized"), bull("active"), turns(priority)],
         [
           record.id,
           randomBytes(8).toString("hex"),
@@ -102,6 +106,10 @@ export class Admission {
           bull(""),
           jobId,
           producerId,
+          tenant,
+          Math.max(1, expectedTokens(record)),
+          firstScore(priority),
+          firstScore(priority + 1),
           ...encodeRecord(record),
         ],
         onResend,

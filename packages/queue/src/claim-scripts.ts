@@ -1,11 +1,13 @@
 import { RedisScript } from "./redis-script.js";
+import { PASS_TURN, TAKE_TURN } from "./turns.js";
 
 /**
  * Counts what is in BullMQ's own structures and what is on its way into them, and writes the record if there is room.
- * KEYS record, admitting, wait, prioritized, active. ARGV id, nonce, now, bound, expires at, job key's prefix, job id, feed, field, value...
+ * KEYS record, admitting, wait, prioritized, active, turns. ARGV id, nonce, now, bound, expires at, job key's prefix, job id, feed, tenant,
+ * expected tokens, first score of the priority and of the next, field, value...
  * Returns {1, count with it} admitted; {1} it was already; {0, count} full; {-1} the id is taken by another request.
  */
-export const admitScript = new RedisScript(`
+export const admitScript = new RedisScript(`${TAKE_TURN}
 local nonce = redis.call('HGET', KEYS[1], 'nonce')
 if nonce then
   if nonce == ARGV[2] then return {1} end
@@ -19,7 +21,8 @@ for _, job in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
 end
 if count >= tonumber(ARGV[4]) then return {0, count} end
 redis.call('ZADD', KEYS[2], now, ARGV[7])
-redis.call('HSET', KEYS[1], 'nonce', ARGV[2], 'fence', '0', 'holder', '', 'expiresAt', ARGV[5], 'feed', ARGV[8], unpack(ARGV, 9))
+redis.call('HSET', KEYS[1], 'nonce', ARGV[2], 'fence', '0', 'holder', '', 'expiresAt', ARGV[5], 'feed', ARGV[8], 'cost', ARGV[10],
+  'turn', takeTurn(KEYS[6], ARGV[9], tonumber(ARGV[10]), redis.call('ZCOUNT', KEYS[4], ARGV[11], '(' .. ARGV[12])), unpack(ARGV, 13))
 redis.call('PEXPIREAT', KEYS[1], ARGV[5])
 return {1, count + 1}
 `);
@@ -27,11 +30,11 @@ return {1, count + 1}
 /**
  * Takes a request into a consumer's hands. The fence is at least the time, so that it does not repeat after a Redis that lost its tail.
  * A holder that is still written down has died or lost its lock: that is a takeover, and takeovers without a new token are counted.
- * KEYS record, log. ARGV holder, now, field...
+ * KEYS record, log. ARGV holder, now, prefix of turns, field...
  * Returns {fence, takeovers, [fields], [entries], [prior holder]}; {-1} no such record; {-2} finished.
  */
-export const claimScript = new RedisScript(`
-local state = redis.call('HMGET', KEYS[1], 'fence', 'holder', 'takeovers', 'progress', 'finish')
+export const claimScript = new RedisScript(`${PASS_TURN}
+local state = redis.call('HMGET', KEYS[1], 'fence', 'holder', 'takeovers', 'progress', 'finish', 'turn', 'priority')
 if not state[1] then return {-1} end
 if state[5] then return {-2} end
 local length = redis.call('LLEN', KEYS[2])
@@ -41,7 +44,8 @@ if state[2] ~= '' then
 end
 local fence = string.format('%.0f', math.max(tonumber(state[1]) + 1, tonumber(ARGV[2])))
 redis.call('HSET', KEYS[1], 'fence', fence, 'holder', ARGV[1], 'takeovers', takeovers, 'progress', length)
-return {fence, takeovers, redis.call('HMGET', KEYS[1], unpack(ARGV, 3)), redis.call('LRANGE', KEYS[2], 0, -1)}
+if state[6] then passTurn(ARGV[3] .. state[7], state[6]) end
+return {fence, takeovers, redis.call('HMGET', KEYS[1], unpack(ARGV, 4)), redis.call('LRANGE', KEYS[2], 0, -1)}
 `);
 
 /** Clears the holder's name, so that the next claim is not taken for a takeover. KEYS record. ARGV fence. */

@@ -54,7 +54,7 @@ export class ClaimStore {
   }
 
   async claim(id: RequestId): Promise<ClaimAnswer> {
-    const args = [this.#options.consumerId, this.#options.clock.nowMs(), ...RECORD_FIELDS];
+    const args = [this.#options.consumerId, this.#options.clock.nowMs(), this.#options.keys.prefixes.turns, ...RECORD_FIELDS];
     const [fence, takeovers, fields, entries] = asArray(await this.#run(claimScript, id, args));
     if (fence === -1) return { kind: "missing" };
     if (fence === -2) return { kind: "finished" };
@@ -77,8 +77,8 @@ export class ClaimStore {
 
   async finish(id: RequestId, fence: string, end: { finish: Finish; length: number }): Promise<WriteAnswer> {
     const { clock, retentionMs, keys } = this.#options;
-    const { news, feed } = keys.prefixes;
-    const args = [fence, clock.nowMs(), retentionMs, news, feed, id, encodeFinish(end.finish), end.length];
+    const { news, feed, turns } = keys.prefixes;
+    const args = [fence, clock.nowMs(), retentionMs, news, feed, id, encodeFinish(end.finish), end.length, turns];
     const [code, length] = asArray(await this.#run(finishScript, id, args));
     return writeAnswer(code, length);
   }

@@ -11,6 +11,7 @@ export {
 } from "./batches/batch-ledger.js";
 export { type BullAlone, openBullAlone, serveBullAlone } from "./bench/bull-alone.js";
 export { createRequestConsumer, type RequestConsumerOptions } from "./consumer.js";
+export { expectedTokens } from "./expected-tokens.js";
 export {
   type FileId,
   type FileIndex,
@@ -25,7 +26,7 @@ export { type LedgerOptions, type Ledgers, openLedgers } from "./ledgers.js";
 export type { Page, PageQuery } from "./page.js";
 export { patiently } from "./patience.js";
 export { createRequestProducer, type RequestProducerOptions } from "./producer.js";
-export { MAX_PRIORITY } from "./record-codec.js";
 export { connectRedis, disconnectRedis, type QueueConnectionOptions, type RedisConnection } from "./redis-connection.js";
 export { asArray, asText, RedisScript } from "./redis-script.js";
+export { MAX_PRIORITY } from "./turns.js";
 export * from "./types.js";

@@ -11,12 +11,20 @@ export interface QueueKeys {
   readonly beats: string;
   record(id: RequestId): string;
   log(id: RequestId): string;
+  /** Clocks of the tenants whose requests have a priority. */
+  turns(priority: number): string;
   /** Channel on which a log's news is published for those who follow another gateway's request. */
   news(id: RequestId): string;
   /** Channel on which a gateway hears of all the requests that it submitted. */
   feed(producerId: string): string;
-  /** What the names of records, logs, channels and feeds begin with; the id follows. */
-  readonly prefixes: { readonly record: string; readonly log: string; readonly news: string; readonly feed: string };
+  /** What the names of records, logs, channels and feeds begin with; the id follows; of turns the priority. */
+  readonly prefixes: {
+    readonly record: string;
+    readonly log: string;
+    readonly news: string;
+    readonly feed: string;
+    readonly turns: string;
+  };
   /** Channel on which a consumer hears of cancelled requests. */
   holder(consumerId: string): string;
   beat(workerId: string): string;
@@ -32,7 +40,13 @@ export function queueKeys(prefix: string): QueueKeys {
     throw new AppError("INVALID_ARGUMENT", "the queue's prefix must be 1 to 64 characters of A-Z a-z 0-9 . _ -");
   }
   const tag = `{${prefix}}`;
-  const prefixes = { record: `${tag}:record:`, log: `${tag}:log:`, news: `${tag}:news:`, feed: `${tag}:feed:` };
+  const prefixes = {
+    record: `${tag}:record:`,
+    log: `${tag}:log:`,
+    news: `${tag}:news:`,
+    feed: `${tag}:feed:`,
+    turns: `${tag}:turns:`,
+  };
   return {
     prefix: tag,
     admitting: `${tag}:admitting`,
@@ -40,6 +54,7 @@ export function queueKeys(prefix: string): QueueKeys {
     prefixes,
     record: (id) => prefixes.record + id,
     log: (id) => prefixes.log + id,
+    turns: (priority) => prefixes.turns + priority,
     news: (id) => prefixes.news + id,
     feed: (producerId) => prefixes.feed + producerId,
     holder: (consumerId) => `${tag}:holder:${consumerId}`,

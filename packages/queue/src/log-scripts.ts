@@ -1,4 +1,5 @@
 import { RedisScript } from "./redis-script.js";
+import { CORRECT_TURN } from "./turns.js";
 
 /** Shared by the scripts that write for a holder: returns early for a record that is gone, finished, or another's. */
 const CHECK_HOLDER = `
@@ -68,9 +69,11 @@ return answers
 
 /**
  * Closes a log: stores the finish, tells its readers, and lets record and log expire.
- * ARGV[2] now, [3] ttl, [4] prefix of channels, [5] prefix of feeds, [6] id; \`finish\`, \`fence\`, \`length\`, \`feed\`, \`watched\`.
+ * ARGV[2] now, [3] ttl, [4] prefix of channels, [5] prefix of feeds, [6] id; \`finish\`, \`fence\`, \`length\`, \`feed\`, \`watched\`,
+ * and \`served\` tokens, \`turnsPrefix\`.
  */
-const CLOSE_LOG = `${PACK_NEWS}
+const CLOSE_LOG = `${PACK_NEWS}${CORRECT_TURN}
+correctTurn(turnsPrefix, KEYS[1], served)
 redis.call('HSET', KEYS[1], 'finish', finish, 'finishFence', fence, 'finishLength', length, 'holder', '')
 local expires = string.format('%.0f', tonumber(ARGV[2]) + tonumber(ARGV[3]))
 redis.call('PEXPIREAT', KEYS[1], expires)
@@ -82,7 +85,7 @@ if watched or not feed then redis.call('PUBLISH', ARGV[4] .. ARGV[6], piece) end
 
 /**
  * Writes the end for its holder, once; repeated by the same holder it is still a success.
- * KEYS record, log. ARGV fence, now, ttl, prefixes of channels and of feeds, id, finish, length.
+ * KEYS record, log. ARGV fence, now, ttl, prefixes of channels and of feeds, id, finish, length, prefix of turns.
  * Returns {0} written; {1, length} the log is not yet \`length\` long; {-1} fenced; {-2} closed; {-3} gone.
  */
 export const finishScript = new RedisScript(`${CHECK_HOLDER}
@@ -93,13 +96,16 @@ end
 ${KEEP_FENCE}
 local length, fence, finish, feed, watched = redis.call('LLEN', KEYS[2]), ARGV[1], ARGV[7], state[5], state[6]
 if length < tonumber(ARGV[8]) then return {1, length} end
+local counts, turnsPrefix = cjson.decode(finish), ARGV[9]
+local served = (counts.promptTokens or 0) - (counts.cachedTokens or 0) + (counts.outputTokens or 0)
 ${CLOSE_LOG}
 return {0}
 `);
 
 /**
  * Ends a request whoever holds it, and tells the holder.
- * KEYS record, log. ARGV unused, now, ttl, prefixes of channels and of feeds, id, prefix of the holders' channels.
+ * KEYS record, log. ARGV unused, now, ttl, prefixes of channels and of feeds, id, prefixes of the holders' channels
+ * and of turns.
  * Returns {0, holder}; {-2} finished; {-3} gone.
  */
 export const cancelScript = new RedisScript(`
@@ -107,6 +113,7 @@ local state = redis.call('HMGET', KEYS[1], 'fence', 'finish', 'holder', 'promptC
 if not state[1] then return {-3} end
 if state[2] then return {-2} end
 local length, fence, feed, watched = redis.call('LLEN', KEYS[2]), 'cancel', state[5], state[6]
+local served, turnsPrefix = length > 0 and length + tonumber(state[4]) or 0, ARGV[8]
 local finish = '{"reason":"cancelled","promptTokens":' .. state[4] .. ',"cachedTokens":0,"outputTokens":' .. length
   .. ',"queueMs":0,"prefillMs":0,"decodeMs":0}'
 ${CLOSE_LOG}

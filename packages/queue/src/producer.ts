@@ -10,9 +10,11 @@ import { cancelScript } from "./log-scripts.js";
 import { Mailbox } from "./mailbox.js";
 import { NewsHub } from "./news-hub.js";
 import { patiently } from "./patience.js";
-import { checkRecord } from "./record-codec.js";
+import { checkRecord, decodeFinish } from "./record-codec.js";
 import { connectRedis, disconnectRedis, type QueueConnectionOptions } from "./redis-connection.js";
+import { asArray, asText } from "./redis-script.js";
 import { decodeTokens } from "./token-codec.js";
+import { firstScore, waitingScript } from "./turns.js";
 import type { LogEvent, LoggedToken, RequestProducer, RequestProgress, RequestRecord, WorkerBeat } from "./types.js";
 import { readBeats } from "./worker-beats.js";
 
@@ -31,8 +33,8 @@ export interface RequestProducerOptions extends QueueConnectionOptions {
 /** Bound on {@link Mailbox}es. */
 const MAX_MAILBOXES = 8_192;
 
-/** BullMQ scores a waiting job by its priority times this, plus a counter. */
-const BULL_PRIORITY_STEP = 2 ** 32;
+/** Jobs that are looked at to count those of each tenant. */
+const MAX_COUNTED = 4_096;
 
 /** Connects at once, in the background; whatever is asked before the connection stands waits for it. */
 export function createRequestProducer(options: RequestProducerOptions): RequestProducer {
@@ -139,8 +141,8 @@ class RedisRequestProducer implements RequestProducer {
     const reading = Promise.all([this.#redis.hmget(record(id), "fence", "holder", "finish"), this.#redis.exists(log(id))]);
     const [[fence, holder, finish], logged] = await this.#patiently(reading);
     if (typeof fence !== "string") return undefined;
-    const finished = typeof finish === "string";
-    return { finished, started: finished || logged > 0 || Boolean(holder) };
+    if (typeof finish === "string") return { finished: true, started: true, finish: decodeFinish(finish) };
+    return { finished: false, started: logged > 0 || Boolean(holder) };
   }
 
   async promptLogprobs(id: RequestId): Promise<readonly LoggedToken[] | undefined> {
@@ -154,7 +156,8 @@ class RedisRequestProducer implements RequestProducer {
 
   async #cancelNow(id: RequestId): Promise<void> {
     const { record, log, holder, prefixes } = this.#keys;
-    const args = ["", this.#clock.nowMs(), this.#retentionMs, prefixes.news, prefixes.feed, id, holder("")];
+    const { news, feed, turns } = prefixes;
+    const args = ["", this.#clock.nowMs(), this.#retentionMs, news, feed, id, holder(""), turns];
     await cancelScript.run(this.#redis, [record(id), log(id)], args);
     // A job that is being served is locked, stays, and is completed by its holder.
     await this.#queue.remove(jobIdOf(id));
@@ -168,12 +171,16 @@ class RedisRequestProducer implements RequestProducer {
   async moreUrgent(priority: number): Promise<number> {
     const { bull } = this.#keys;
     const [plain, urgent] = await this.#patiently(
-      Promise.all([
-        this.#redis.llen(bull("wait")),
-        this.#redis.zcount(bull("prioritized"), "-inf", `(${priority * BULL_PRIORITY_STEP}`),
-      ]),
+      Promise.all([this.#redis.llen(bull("wait")), this.#redis.zcount(bull("prioritized"), "-inf", `(${firstScore(priority)}`)]),
     );
     return plain + urgent;
+  }
+
+  async waitingByTenant(): Promise<ReadonlyMap<string, number>> {
+    const { bull, prefixes } = this.#keys;
+    const counted = waitingScript.run(this.#redis, [bull("prioritized")], [prefixes.record, MAX_COUNTED]);
+    const answer = asArray(await this.#patiently(counted));
+    return new Map(Array.from({ length: answer.length / 2 }, (_, at) => [asText(answer[2 * at]), Number(answer[2 * at + 1])]));
   }
 
   async workers(): Promise<readonly WorkerBeat[]> {

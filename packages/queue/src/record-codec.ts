@@ -1,6 +1,7 @@
 import { AppError, parseTenantId, type RequestId } from "@moiety/core";
 import { z } from "zod";
 import { packTokens, unpackTokens } from "./token-codec.js";
+import { MAX_PRIORITY } from "./turns.js";
 import type { Finish, GenerationParams, RequestRecord } from "./types.js";
 
 const tokenId = z.number().int().min(0).max(0x7fffffff);
@@ -105,9 +106,6 @@ export function checkRecord(record: RequestRecord): void {
     throw new AppError("INVALID_ARGUMENT", "a prompt has at least one token", { details: { fields: ["promptTokens"] } });
   }
 }
-
-/** BullMQ's least urgent priority. */
-export const MAX_PRIORITY = 2_097_152;
 
 export const encodeFinish = (finish: Finish): string => JSON.stringify(finish);
 export const decodeFinish = (text: string): Finish => checked(finishSchema, text);

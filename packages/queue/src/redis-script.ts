@@ -14,6 +14,11 @@ export class RedisScript {
     this.#sha = createHash("sha1").update(source).digest("hex");
   }
 
+  /** Makes Redis know the script before it is needed, so that commands that are sent behind it cannot overtake it. */
+  async load(redis: Redis): Promise<void> {
+    await redis.script("LOAD", this.#source);
+  }
+
   /** `onResend` is called when Redis did not know the script, so that it runs after commands that were sent behind it. */
   async run(redis: Redis, keys: readonly string[], args: readonly Value[], onResend?: () => void): Promise<unknown> {
     const rest = [String(keys.length), ...keys, ...args];

@@ -34,13 +34,15 @@ export interface RequestRecord {
   readonly tenant: TenantId;
   /** Salts the prefix cache: requests of different salts never share pages. */
   readonly cacheSalt: string;
-  /** 0 is the most urgent; equal priorities are first come, first served. */
+  /** 0 is the most urgent. Among equal ones tenants take turns by tokens, and those of one tenant are first come, first served. */
   readonly priority: number;
   readonly createdAtMs: number;
   /** The request ends with an error when it has not finished by then. */
   readonly deadlineAtMs: number;
   readonly promptTokens: Int32Array;
   readonly params: GenerationParams;
+  /** Tokens of prompt and answer that it is expected to take, by which its tenant's turns are measured. Absent: estimated. */
+  readonly expectedTokens?: number;
 }
 
 export interface LoggedLogprob {
@@ -81,6 +83,8 @@ export interface RequestProgress {
   /** A worker holds it, or has written something. */
   readonly started: boolean;
   readonly finished: boolean;
+  /** Present when it is finished. */
+  readonly finish?: Finish;
 }
 
 /** The gateway's side. */
@@ -107,6 +111,8 @@ export interface RequestProducer {
   depth(): Promise<{ readonly waiting: number; readonly active: number }>;
   /** Jobs waiting that are more urgent than `priority`: what a job of that priority should let pass. */
   moreUrgent(priority: number): Promise<number>;
+  /** Jobs waiting, by tenant; of a queue of more than 4,096, those that come first. */
+  waitingByTenant(): Promise<ReadonlyMap<string, number>>;
   /** Attention workers whose heartbeat is fresh. */
   workers(): Promise<readonly WorkerBeat[]>;
   /** Whether Redis answers. */

@@ -9,6 +9,7 @@ import {
   createRequestProducer,
   type FileId,
   type Ledgers,
+  MAX_PRIORITY,
   NO_FILE_LIMITS,
   newBatchId,
   newFileId,
@@ -320,11 +321,11 @@ describe("a producer", () => {
   it("tells how many more urgent requests wait", async () => {
     const producer = createRequestProducer({ redisUrl: server.url, prefix });
     opened.push(producer);
-    expect(await producer.moreUrgent(1_000_000)).toBe(0);
-    for (const priority of [0, 1_000, 999_999, 1_000_000, 1_001_000]) {
+    expect(await producer.moreUrgent(2_048)).toBe(0);
+    for (const priority of [0, 1_000, 2_047, 2_048, MAX_PRIORITY]) {
       await producer.submit(request(`cmpl-${priority}`, { priority }));
     }
-    expect(await producer.moreUrgent(1_000_000)).toBe(3);
+    expect(await producer.moreUrgent(2_048)).toBe(3);
     expect(await producer.moreUrgent(1)).toBe(1);
   });
 });

@@ -120,7 +120,7 @@ describe("one request", () => {
     expect(await gateway.progress(record.id)).toEqual({ started: true, finished: false });
     await claim.append(0, tokens(0, 1));
     await claim.finish(finish(1));
-    expect(await gateway.progress(record.id)).toEqual({ started: true, finished: true });
+    expect(await gateway.progress(record.id)).toEqual({ started: true, finished: true, finish: finish(1) });
   });
 
   it("carries the prompt's log-probabilities", async () => {

@@ -200,7 +200,10 @@ function usesExpertWorkers(config: AttentionWorkerConfig): boolean {
 }
 
 /** With its own experts a worker needs nothing from a router, and tells it nothing. */
-async function openExperts({ options, workerId, transport, metrics }: Omit<Assembly, "onProgress">, model: OpenModel): Promise<OpenExperts> {
+async function openExperts(
+  { options, workerId, transport, metrics }: Omit<Assembly, "onProgress">,
+  model: OpenModel,
+): Promise<OpenExperts> {
   const { config, logger } = options;
   const { MOIETY_ROUTER_ADDRESS: routerAddress, MOIETY_ADVERTISE_ADDRESS: advertiseAddress } = config;
   if (config.MOIETY_COLOCATED || routerAddress === undefined) return openLocalExperts(model);

@@ -1,5 +1,7 @@
 import { env, processConfigShape } from "@moiety/runtime";
 import { z } from "zod";
+import { jwtConfigShape } from "./auth/jwt-config.js";
+import { tenantConfigShape } from "./tenants/tenant-config.js";
 
 /** Everything that a gateway can be told. */
 export const gatewayConfigSchema = z.object({
@@ -89,6 +91,8 @@ export const gatewayConfigSchema = z.object({
     .optional()
     .describe("key of /admin/v1, where API keys are created and revoked; with it every client needs a key"),
   MOIETY_ADMIN_KEY_FILE: z.string().optional().describe("file that holds the admin key, in place of MOIETY_ADMIN_KEY"),
+  ...jwtConfigShape,
+  ...tenantConfigShape,
 });
 
 export type GatewayConfig = z.output<typeof gatewayConfigSchema>;

@@ -2,12 +2,15 @@ import { AppError, type Clock, type TenantId } from "@moiety/core";
 import type { RequestProducer } from "@moiety/queue";
 import type { Logger } from "@moiety/runtime";
 import type { FastifyReply, FastifyRequest } from "fastify";
+import type { Caller } from "./auth/authenticate.js";
 import type { GatewayConfig } from "./config.js";
 import type { GrammarChecker } from "./grammar/check-grammar.js";
 import type { GatewayMetrics } from "./metrics.js";
 import type { ServedModel } from "./model/served-model.js";
 import type { TokenNames } from "./openai/logprobs.js";
 import type { ResponseService } from "./responses/response-service.js";
+import type { Accounts } from "./tenants/accounts.js";
+import type { AuditTrail } from "./tenants/audit-trail.js";
 import type { Workers } from "./workers.js";
 
 /** What every route needs. */
@@ -22,6 +25,10 @@ export interface GatewayContext {
   readonly workers: Workers;
   readonly grammar: GrammarChecker;
   readonly responses: ResponseService;
+  readonly accounts: Accounts;
+  readonly trail: AuditTrail;
+  /** Whose key a request came with. */
+  readonly callerOf: (request: FastifyRequest) => Caller;
   /** The tenant that a request's key belongs to. */
   readonly tenantOf: (request: FastifyRequest) => TenantId;
   /** Milliseconds since a request came in. */

@@ -31,7 +31,7 @@ export interface GatewayMetrics {
   /** `timed`: whether its times tell how the service does. */
   startGeneration(promptTokens: readonly number[], timed: boolean): GenerationTimer;
   response(labels: { readonly route: string; readonly status: number }): void;
-  rejected(reason: "queue-full" | "too-many-streams" | "draining"): void;
+  rejected(reason: "queue-full" | "too-many-streams" | "draining" | "tenant-limit"): void;
   slowClient(): void;
   inFlight(change: 1 | -1): void;
   batchLineRuns(change: 1 | -1): void;
@@ -117,6 +117,7 @@ export function createGatewayMetrics(options: GatewayMetricsOptions): GatewayMet
     },
   });
   const waiting = countWaitingTokens(options.registry);
+  addTenantDepth(options.registry, options.producer);
   const batches = createBatchMetrics(options.registry);
 
   const startGeneration = (promptTokens: readonly number[], timed: boolean): GenerationTimer => {
@@ -188,6 +189,28 @@ function countWaitingTokens(registry: Registry): Set<{ readonly tokens: number }
     },
   });
   return waiting;
+}
+
+/** Tenants that have a series of their own; the others share one. */
+const MAX_TENANTS_SHOWN = 20;
+/** No tenant is called so. */
+const OTHERS = "(others)";
+
+function addTenantDepth(registry: Registry, producer: RequestProducer): void {
+  new Gauge({
+    name: "moiety_queue_tenant_requests",
+    help: "Requests waiting in the queue of the whole cluster, of the 20 tenants with the most and of all others together",
+    labelNames: ["tenant"],
+    registers: [registry],
+    async collect() {
+      this.reset();
+      const waiting = (await producer.ping()) ? await producer.waitingByTenant().catch(() => undefined) : undefined;
+      const ranked = [...(waiting ?? [])].sort(([, a], [, b]) => b - a);
+      const others = ranked.splice(MAX_TENANTS_SHOWN).reduce((sum, [, count]) => sum + count, 0);
+      for (const [tenant, count] of ranked) this.set({ tenant }, count);
+      if (others > 0) this.set({ tenant: OTHERS }, others);
+    },
+  });
 }
 
 type BatchMetrics = Pick<GatewayMetrics, "openBatches"> & Pick<GatewayMetrics, Extract<keyof GatewayMetrics, `batch${string}`>>;

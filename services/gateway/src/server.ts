@@ -1,12 +1,13 @@
 import { randomUUID } from "node:crypto";
-import { AppError, type Clock, invariant, systemClock, type TenantId } from "@moiety/core";
+import { AppError, type Clock, invariant, systemClock } from "@moiety/core";
 import { createRequestProducer } from "@moiety/queue";
 import { addProcessRoutes, createRegistry, dropSilentConnections, type Logger } from "@moiety/runtime";
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
-import { addKeyRoutes } from "./admin/key-routes.js";
+import { addAdminRoutes } from "./admin/admin-routes.js";
 import { loadAdminKey } from "./auth/admin-key.js";
 import { loadApiKeys } from "./auth/api-keys.js";
-import { authenticate } from "./auth/authenticate.js";
+import { authenticate, type Caller } from "./auth/authenticate.js";
+import { openJwtVerifier } from "./auth/jwt-config.js";
 import { KeyStore } from "./auth/key-store.js";
 import { openBatchService } from "./batches/batch-service.js";
 import { addFileAndBatchRoutes } from "./batches/routes.js";
@@ -19,9 +20,10 @@ import { PROCESSING_HEADER } from "./openai/answer.js";
 import { addOpenAiRoutes, noRoute } from "./openai/endpoints.js";
 import { fromThrown, toOpenAiError } from "./openai/errors.js";
 import { TokenNames } from "./openai/logprobs.js";
-import { stateQueueRoom, stateRoom } from "./openai/rate-limit-headers.js";
 import { openResponseService } from "./responses/response-service.js";
-import { Traffic } from "./traffic.js";
+import { Accounts } from "./tenants/accounts.js";
+import { AuditTrail } from "./tenants/audit-trail.js";
+import { addTraffic, isApi, Traffic } from "./traffic.js";
 import { Workers } from "./workers.js";
 
 export interface GatewayOptions {
@@ -39,17 +41,12 @@ export interface Gateway {
 const REQUEST_ID = /^[A-Za-z0-9._:-]{1,128}$/;
 /** For a whole request to come in: also a large file, over a slow line. */
 const UPLOAD_TIMEOUT_MS = 600_000;
-/** What nginx logs for a client that went away. */
-const CLIENT_CLOSED = 499;
-const isApiPath = (path: string): boolean => /^\/(v1|tokenize|detokenize)([/?]|$)/.test(path);
-/** By the route that was found as well as by the text: the router decodes what a path spells in percent signs. */
-const isApi = (request: FastifyRequest): boolean => isApiPath(request.routeOptions.url ?? "") || isApiPath(request.url);
-
 /** @throws AppError when the checkpoint or the keys cannot be read, or the port is taken. Redis may come later. */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const { config, logger, clock = systemClock } = options;
   const adminDigest = await loadAdminKey(config.MOIETY_ADMIN_KEY, config.MOIETY_ADMIN_KEY_FILE);
   const fixed = await loadApiKeys(config.MOIETY_API_KEYS, config.MOIETY_API_KEYS_FILE);
+  const tokens = openJwtVerifier(config, clock);
   const model = await openServedModel(config.MOIETY_MODEL, config.MOIETY_MODEL_NAME);
   const registry = createRegistry({ service: "gateway", instance: config.MOIETY_GATEWAY_ID });
   const producer = createRequestProducer({
@@ -68,23 +65,42 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   });
   const withoutEngine = (name: string) => workers.withoutEngine(name);
   const grammar = { ...openGrammar(model, logger), withoutEngine, clock, observer: metrics.grammar };
-  const tenants = new WeakMap<FastifyRequest, TenantId>();
-  const tenantOf = (request: FastifyRequest): TenantId => {
-    const tenant = tenants.get(request);
-    invariant(tenant !== undefined, "a route asks for a tenant that was not authenticated");
-    return tenant;
+  const callers = new WeakMap<FastifyRequest, Caller>();
+  const callerOf = (request: FastifyRequest): Caller => {
+    const caller = callers.get(request);
+    invariant(caller !== undefined, "a route asks for a caller that was not authenticated");
+    return caller;
   };
+  const tenantOf = (request: FastifyRequest) => callerOf(request).tenant;
   const issued = adminDigest && openKeyStore(config, clock, logger);
   const names = new TokenNames(model.tokenizer);
   const traffic = new Traffic();
   const app = createApp(config);
   dropSilentConnections(app);
   const responses = openResponseService({ config, clock, logger, metrics, model, names, producer });
-  const shared = { config, clock, logger, metrics, model, names, producer, workers, grammar, responses, tenantOf };
+  const accounts = new Accounts({ config, clock, logger, model, producer });
+  const trail = new AuditTrail(accounts.audit);
+  const shared = {
+    config,
+    clock,
+    logger,
+    metrics,
+    model,
+    names,
+    producer,
+    workers,
+    grammar,
+    responses,
+    accounts,
+    trail,
+    callerOf,
+    tenantOf,
+  };
   const context: GatewayContext = { ...shared, elapsedMs: addStopwatch(app, clock), load: () => traffic.count };
   const batches = await openBatchService(context).catch(async (error: unknown) => {
     workers.close();
     await responses.close();
+    await accounts.close();
     await issued?.close();
     await producer.close();
     throw error;
@@ -92,13 +108,18 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   addErrorHandling(app, logger);
   addTraffic(app, context, traffic);
   app.addHook("onRequest", async (request) => {
-    if (isApi(request)) tenants.set(request, await authenticate({ fixed, issued }, request.headers.authorization));
+    if (!isApi(request)) return;
+    const caller = await authenticate({ fixed, issued, tokens }, request.headers.authorization);
+    callers.set(request, caller);
+    trail.authenticated(request, caller);
   });
   addProcessRoutes(app, { registry, readiness: () => missingForReadiness(context, traffic) });
   await app.register(async (scope) => addOpenAiRoutes(scope, context));
   if (batches) await app.register(async (scope) => addFileAndBatchRoutes(scope, context, batches));
   if (adminDigest && issued) {
-    await app.register(async (scope) => addKeyRoutes(scope, { keys: issued, adminDigest, logger }));
+    const { tenants, book, usage, audit } = accounts;
+    const options = { keys: issued, tenants, book, usage, audit, adminDigest, logger, clock };
+    await app.register(async (scope) => addAdminRoutes(scope, options));
   }
   const release = async () => {
     workers.close();
@@ -106,6 +127,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     await app.close();
     await responses.close();
     await batches?.close();
+    await accounts.close();
     await issued?.close();
     await producer.close();
   };
@@ -117,6 +139,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const engines = { tokenizer: tokenizer !== undefined, grammar: grammar.engine?.name };
   logger.info({ port, model: name, harmony, fingerprint, ...engines }, "gateway listening");
   batches?.start();
+  accounts.start();
   let closed: Promise<void> | undefined;
   const close = async () => {
     const draining = traffic.drain({ clock, server: app.server, lameDuckMs: config.MOIETY_LAME_DUCK_MS });
@@ -214,51 +237,4 @@ function addStopwatch(app: FastifyInstance, clock: Clock): GatewayContext["elaps
     if (isApi(request)) reply.header(PROCESSING_HEADER, String(elapsedMs(request)));
   });
   return elapsedMs;
-}
-
-/** Counts, names and logs requests, and refuses those for which there is no room. */
-function addTraffic(app: FastifyInstance, context: GatewayContext, traffic: Traffic): void {
-  const { config, metrics, logger } = context;
-  const entered = new WeakSet<FastifyRequest>();
-  const leave = (request: FastifyRequest) => {
-    if (!entered.delete(request)) return;
-    metrics.inFlight(-1);
-    traffic.leave();
-  };
-  // Not onResponse: Fastify calls that only for answers that were sent whole, and clients hang up on streams.
-  app.addHook("onRequest", async (request, reply) => {
-    if (traffic.isLeaving) reply.header("connection", "close");
-    reply.raw.once("close", () => {
-      const route = request.routeOptions.url ?? "none";
-      const status = reply.raw.writableFinished ? reply.raw.statusCode : CLIENT_CLOSED;
-      metrics.response({ route, status });
-      if (!isApi(request)) return;
-      const durationMs = context.elapsedMs(request);
-      logger.info({ requestId: request.id, method: request.method, route, status, durationMs }, "answered");
-    });
-  });
-  app.addHook("onRequest", async (request, reply) => {
-    reply.header("x-request-id", request.id);
-    if (!isApi(request)) return;
-    if (traffic.refuses(request.raw.socket)) {
-      metrics.rejected("draining");
-      throw new AppError("UNAVAILABLE", "this gateway is shutting down; try again");
-    }
-    stateRoom(reply, config, traffic.count + 1);
-    if (traffic.count >= config.MOIETY_MAX_STREAMS) {
-      metrics.rejected("too-many-streams");
-      throw new AppError("RESOURCE_EXHAUSTED", "this gateway serves as many requests as it can; try again", {
-        details: { retryAfterMs: 1_000 },
-      });
-    }
-    traffic.count += 1;
-    entered.add(request);
-    metrics.inFlight(1);
-    reply.raw.once("close", () => leave(request));
-  });
-  app.addHook("onError", async (_request, reply, error) => {
-    if (fromThrown(error).details["limit"] === undefined) return;
-    metrics.rejected("queue-full");
-    stateQueueRoom(reply, 0);
-  });
 }

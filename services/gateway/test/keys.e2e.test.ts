@@ -2,6 +2,7 @@ import { Writable } from "node:stream";
 import { createLogger, parseConfig } from "@moiety/runtime";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { rawClient } from "../../../packages/queue/test/fixtures.js";
+import { until } from "../../../packages/queue/test/redis-server.js";
 import { type Gateway, gatewayConfigSchema, startGateway } from "../src/index.js";
 import { GatewayFixture, type JsonAnswer } from "./gateway-fixture.js";
 
@@ -87,6 +88,19 @@ describe("API keys that are created while gateways run", () => {
     for (const again of [await change("DELETE", id), await change("POST", `${id}/rotate`)]) {
       expect(again).toMatchObject({ status: 404, body: { error: { code: "not_found" } } });
     }
+  });
+
+  it("open nothing from the moment at which they expire", async () => {
+    const soon = Math.ceil(Date.now() / 1_000) + 1;
+    const { body } = await create({ tenant: "alice", expires_at: soon });
+    expect(body.expires_at).toBe(soon);
+    const early = await ask(body.key);
+    if (Date.now() < soon * 1_000) expect(early.status).toBe(200);
+    await until(() => Date.now() >= soon * 1_000);
+    expectRefused(await ask(body.key));
+    const late = await create({ tenant: "alice", expires_at: soon });
+    expect(late).toMatchObject({ status: 400, body: { error: { param: "expires_at" } } });
+    expect((await ask((await create({ tenant: "alice", expires_at: soon + 1_000 })).body.key)).status).toBe(200);
   });
 
   it("show in no log, metric or error", async () => {

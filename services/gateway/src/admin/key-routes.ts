@@ -1,17 +1,17 @@
-import { parseTenantId } from "@moiety/core";
+import { type Clock, parseTenantId } from "@moiety/core";
 import type { Logger } from "@moiety/runtime";
 import type { FastifyInstance } from "fastify";
 import { z } from "zod";
-import { authenticateAdmin } from "../auth/authenticate.js";
 import type { IssuedKey } from "../auth/issued-key.js";
 import type { KeyStore, ShownKey } from "../auth/key-store.js";
 import { checkBodyShape } from "../openai/body-limits.js";
+import { invalidField } from "../openai/errors.js";
 import { parseBody } from "../openai/request-fields.js";
 
 export interface KeyRoutesOptions {
   readonly keys: KeyStore;
-  readonly adminDigest: Buffer;
   readonly logger: Logger;
+  readonly clock: Clock;
 }
 
 interface KeyPath {
@@ -20,24 +20,34 @@ interface KeyPath {
 
 const TENANT = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$/;
 
+/** Names a tenant. */
+export const tenantName = z
+  .string()
+  .regex(TENANT, "expected 1 to 128 characters of A-Z a-z 0-9 . _ : - that begin with a letter or digit");
+
 export const keyRequestSchema = z.object({
-  tenant: z
-    .string()
-    .regex(TENANT, "expected 1 to 128 characters of A-Z a-z 0-9 . _ : - that begin with a letter or digit")
-    .describe("whom the key is for: what is stored, cached and counted belongs to its tenant"),
+  tenant: tenantName.describe("whom the key is for: what is stored, cached and counted belongs to its tenant"),
   name: z.string().max(256).default("").describe("tells a tenant's keys apart"),
+  expires_at: z
+    .number()
+    .int()
+    .max(253_402_300_799)
+    .optional()
+    .describe("when the key stops to open anything, seconds since 1970; left out: never"),
 });
 
-/** `/admin/v1/keys`, for whoever has the admin key. */
-export function addKeyRoutes(app: FastifyInstance, { keys, adminDigest, logger }: KeyRoutesOptions): void {
-  app.addHook("onRequest", async (request, reply) => {
-    reply.header("x-request-id", request.id).header("cache-control", "no-store");
-    authenticateAdmin(adminDigest, request.headers.authorization);
-  });
+/** `/admin/v1/keys`. */
+export function addKeyRoutes(app: FastifyInstance, { keys, logger, clock }: KeyRoutesOptions): void {
   app.post("/admin/v1/keys", async (request) => {
     checkBodyShape(request.body);
-    const { tenant, name } = parseBody(keyRequestSchema, request.body);
-    const shown = await keys.create(parseTenantId(tenant), name);
+    const { tenant, name, expires_at } = parseBody(keyRequestSchema, request.body);
+    const expiresAtMs = expires_at === undefined ? undefined : expires_at * 1_000;
+    if (expiresAtMs !== undefined && expiresAtMs <= clock.nowMs()) throw invalidField("expires_at", "expected a time to come");
+    const shown = await keys.create({
+      tenant: parseTenantId(tenant),
+      name,
+      ...(expiresAtMs === undefined ? {} : { expiresAtMs }),
+    });
     logger.info({ requestId: request.id, keyId: shown.key.id, tenant }, "API key created");
     return describeShown(shown);
   });
@@ -55,14 +65,17 @@ export function addKeyRoutes(app: FastifyInstance, { keys, adminDigest, logger }
   });
 }
 
-function describeKey({ id, tenant, name, createdAtMs, rotatedAtMs }: IssuedKey) {
+const seconds = (ms: number | undefined) => (ms === undefined ? null : Math.floor(ms / 1_000));
+
+function describeKey({ id, tenant, name, createdAtMs, rotatedAtMs, expiresAtMs }: IssuedKey) {
   return {
     id,
     object: "api_key",
     tenant,
     name,
-    created_at: Math.floor(createdAtMs / 1_000),
-    rotated_at: rotatedAtMs === undefined ? null : Math.floor(rotatedAtMs / 1_000),
+    created_at: seconds(createdAtMs),
+    rotated_at: seconds(rotatedAtMs),
+    expires_at: seconds(expiresAtMs),
   };
 }
 

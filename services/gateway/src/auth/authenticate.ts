@@ -2,6 +2,7 @@ import { timingSafeEqual } from "node:crypto";
 import { AppError, parseTenantId, type TenantId } from "@moiety/core";
 import type { ApiKeys } from "./api-keys.js";
 import { digestOf } from "./issued-key.js";
+import type { JwtVerifier } from "./jwt-verifier.js";
 import type { KeyStore } from "./key-store.js";
 
 const EVERYONE = parseTenantId("default");
@@ -11,18 +12,33 @@ export interface Keyring {
   readonly fixed: ApiKeys;
   /** Keys that can be created and revoked; absent: there are none. */
   readonly issued: KeyStore | undefined;
+  /** Tokens of an issuer; absent: none are taken. */
+  readonly tokens: Pick<JwtVerifier, "callerOf"> | undefined;
 }
 
-/** The tenant that an `Authorization` header stands for. @throws AppError UNAUTHENTICATED; UNAVAILABLE when the keys' store is away. */
-export async function authenticate({ fixed, issued }: Keyring, authorization: string | undefined): Promise<TenantId> {
-  if (!fixed.required && !issued) return EVERYONE;
+/** Who asks. */
+export interface Caller {
+  readonly tenant: TenantId;
+  /** Of the key: its id, or how it came to the gateway. Never its text. */
+  readonly keyId: string;
+  /** Of a token: whom its issuer gave it to. */
+  readonly subject?: string;
+}
+
+/** Whom an `Authorization` header stands for. @throws AppError UNAUTHENTICATED; UNAVAILABLE when the keys' store is away. */
+export async function authenticate({ fixed, issued, tokens }: Keyring, authorization: string | undefined): Promise<Caller> {
+  if (!fixed.required && !issued && !tokens) return { tenant: EVERYONE, keyId: "none" };
   const key = bearerOf(authorization);
   if (key === undefined) {
     throw new AppError("UNAUTHENTICATED", "an API key is required: send it as Authorization: Bearer KEY");
   }
-  const tenant = fixed.tenantOf(key) ?? (await issued?.tenantOf(key));
-  if (tenant === undefined) throw new AppError("UNAUTHENTICATED", "the API key is not valid here");
-  return tenant;
+  const fixedTenant = fixed.tenantOf(key);
+  if (fixedTenant !== undefined) return { tenant: fixedTenant, keyId: "static" };
+  const found = await issued?.keyOf(key);
+  if (found) return { tenant: found.tenant, keyId: found.id };
+  const caller = await tokens?.callerOf(key);
+  if (caller) return caller;
+  throw new AppError("UNAUTHENTICATED", "the API key is not valid here");
 }
 
 /** @throws AppError UNAUTHENTICATED unless the header carries the admin key. */

@@ -13,6 +13,8 @@ export const issuedKeySchema = z.object({
   digest: z.string().regex(/^[0-9a-f]{64}$/),
   createdAtMs: z.number().int(),
   rotatedAtMs: z.number().int().optional(),
+  /** From then on it opens nothing. Absent: it never expires. */
+  expiresAtMs: z.number().int().optional(),
 });
 export type IssuedKey = z.output<typeof issuedKeySchema>;
 

@@ -9,6 +9,13 @@ export interface KeyStoreOptions {
   readonly onError: (error: AppError) => void;
 }
 
+export interface NewKey {
+  readonly tenant: TenantId;
+  readonly name: string;
+  /** Absent: it never expires. */
+  readonly expiresAtMs?: number;
+}
+
 /** A key, and its text, which nobody can find out later. */
 export interface ShownKey {
   readonly key: IssuedKey;
@@ -47,21 +54,24 @@ export class KeyStore {
     this.#redis = connectRedis({ redisUrl, onError }, "keys");
   }
 
-  /** The owner of a key, asked of Redis every time; absent: it opens nothing. @throws AppError UNAVAILABLE, DATA_LOSS. */
-  async tenantOf(text: string): Promise<TenantId | undefined> {
+  /** The key that a text belongs to, asked of Redis every time; absent: it opens nothing. @throws AppError UNAVAILABLE, DATA_LOSS. */
+  async keyOf(text: string): Promise<IssuedKey | undefined> {
     const id = idInKeyText(text);
     if (id === undefined) return undefined;
     const stored = await this.#read(id);
     if (stored === undefined) return undefined;
     const key = parseKey(stored);
-    return opensWith(key, text) ? key.tenant : undefined;
+    const isOver = key.expiresAtMs !== undefined && key.expiresAtMs <= this.#clock.nowMs();
+    return opensWith(key, text) && !isOver ? key : undefined;
   }
 
   /** @throws AppError RESOURCE_EXHAUSTED, UNAVAILABLE. */
-  async create(tenant: TenantId, name: string): Promise<ShownKey> {
+  async create({ tenant, name, expiresAtMs }: NewKey): Promise<ShownKey> {
     const id = newKeyId();
     const text = newKeyText(id);
-    const key = { id, tenant, name, digest: digestOf(text).toString("hex"), createdAtMs: this.#clock.nowMs() };
+    const digest = digestOf(text).toString("hex");
+    const ends = expiresAtMs === undefined ? {} : { expiresAtMs };
+    const key = { id, tenant, name, digest, createdAtMs: this.#clock.nowMs(), ...ends };
     if ((await this.#run(createScript, [id, JSON.stringify(key), MAX_KEYS])) === 1) return { key, text };
     throw new AppError("RESOURCE_EXHAUSTED", `there are ${MAX_KEYS} API keys, and may be no more; revoke some`);
   }
@@ -72,7 +82,7 @@ export class KeyStore {
     return keys.sort((a, b) => a.createdAtMs - b.createdAtMs || (a.id < b.id ? -1 : 1));
   }
 
-  /** Gives a key another text; the one that it had opens nothing from now on. @throws AppError NOT_FOUND, ABORTED, UNAVAILABLE. */
+  /** Gives a key another text, and leaves its expiry; the one that it had opens nothing from now on. @throws AppError NOT_FOUND, ABORTED, UNAVAILABLE. */
   async rotate(id: string): Promise<ShownKey> {
     const stored = await this.#read(id);
     if (stored === undefined) throw noSuchKey();

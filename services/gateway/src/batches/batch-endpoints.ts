@@ -9,7 +9,7 @@ import { prepareBatchedResponse } from "../responses/batched-response.js";
 type Body = Readonly<Record<string, unknown>>;
 
 /** A request that was checked. */
-export interface PreparedLine {
+export interface PreparedLine extends Pick<PreparedAnswer, "caller" | "policy" | "promptOf"> {
   readonly plans: readonly ChoicePlan[];
   /** Runs it, by its plans or by what became of them, and gives the answer. @throws AppError when generation failed. */
   readonly run: (options: GenerationOptions) => Promise<object>;
@@ -28,7 +28,8 @@ type Prepare = (context: GatewayContext, body: Body, origin: RequestOrigin) => P
 function answering(prepare: Prepare): BatchEndpoint["prepare"] {
   return async (context, body, origin) => {
     const prepared = await prepare(context, body, origin);
-    return { plans: prepared.plans, run: async (options) => answerWhole(prepared, await Generation.start(options)) };
+    const { plans, caller, policy, promptOf } = prepared;
+    return { plans, caller, policy, promptOf, run: async (options) => answerWhole(prepared, await Generation.start(options)) };
   };
 }
 

@@ -76,6 +76,7 @@ async function createBatch(context: GatewayContext, { ledgers, wake }: BatchServ
   const document: BatchDocument = {
     endpoint: body.endpoint,
     model: model.name,
+    keyId: context.callerOf(request).keyId,
     inputFileId: input.id,
     completionWindow: body.completion_window,
     createdAtMs,

@@ -2,9 +2,11 @@ import { AppError } from "@moiety/core";
 import { type BatchClaim, type Ledgers, parseFileId } from "@moiety/queue";
 import type { FileStore } from "../files/file-store.js";
 import type { GatewayContext } from "../gateway-context.js";
+import { Aside } from "./aside.js";
 import { BATCH_ENDPOINTS } from "./batch-endpoints.js";
 import { applyEvent, type Batch, claimLost, findBatch } from "./batch-records.js";
 import { isEnded, startOfBatch } from "./batch-state.js";
+import { HeldSlot } from "./held-slot.js";
 import { InputCheck, type InputLine, isFault, parseInputLine } from "./input-line.js";
 import { LineHalt } from "./line-halt.js";
 import { choicesOf, type LineBatch } from "./line-request.js";
@@ -13,7 +15,7 @@ import type { LineSlots } from "./line-slots.js";
 import { type FileLine, readLinesInPages } from "./read-lines.js";
 import { ResultFiles, readUpload, removeSegments } from "./result-files.js";
 import { ResultSink } from "./result-sink.js";
-import { type LineSignals, runLine } from "./run-line.js";
+import { type LineTurn, runLine } from "./run-line.js";
 
 export interface BatchRunOptions {
   readonly context: GatewayContext;
@@ -107,14 +109,17 @@ export class BatchRun {
     const halt = new LineHalt({ cancelOn: phase, leaveOn: leave, clock: context.clock, expiresAtMs });
     const sink = new ResultSink(this.#options, { files: this.#resultFiles(batch), onFault: (error) => halt.leave(error) });
     const running = new Set<Promise<void>>();
+    const aside = new Aside();
     try {
       const lineBatch = lineBatchOf(batch);
       const isDone = await ledgers.batches.doneLines(claim.id);
       for await (const line of this.#requests(batch)) {
         if (isDone(line.line)) continue;
-        const release = await slots.take(halt.signal, choicesOf(line.body));
-        const run = this.#runOne(lineBatch, line, { signals: halt.signals, sink }).finally(() => {
-          release();
+        await aside.clear();
+        const slot = await HeldSlot.take(() => slots.take(halt.signal, choicesOf(line.body)));
+        const stepAside = (ms: number) => aside.during(() => slot.leaveFor(() => context.clock.sleep(ms, halt.signal)));
+        const run = this.#runOne(lineBatch, line, { signals: halt.signals, sink, stepAside }).finally(() => {
+          slot.release();
           running.delete(run);
         });
         running.add(run);
@@ -134,15 +139,11 @@ export class BatchRun {
   }
 
   /** Never throws: what goes wrong is told to the sink, which ends all lines. */
-  async #runOne(
-    batch: LineBatch,
-    line: InputLine,
-    { signals, sink }: { readonly signals: LineSignals; readonly sink: ResultSink },
-  ): Promise<void> {
+  async #runOne(batch: LineBatch, line: InputLine, { sink, ...turn }: LineTurn & { readonly sink: ResultSink }): Promise<void> {
     const { context } = this.#options;
     context.metrics.batchLineRuns(1);
     try {
-      const result = await runLine(context, batch, line, signals);
+      const result = await runLine(context, batch, line, turn);
       if (result !== undefined) await sink.take(result);
     } catch (error) {
       sink.fail(AppError.from(error));
@@ -220,5 +221,12 @@ function lineBatchOf({ id, tenant, document }: Batch): LineBatch {
     throw new AppError("UNIMPLEMENTED", "this gateway does not know the endpoint of the batch", { details: { batch: id } });
   }
   const startedAtMs = startOfBatch(document.state)?.startedAtMs ?? document.createdAtMs;
-  return { id, tenant, endpoint, startedAtMs, expiresAtMs: document.expiresAtMs };
+  return {
+    id,
+    caller: { tenant, keyId: document.keyId ?? "batch" },
+    path: document.endpoint,
+    endpoint,
+    startedAtMs,
+    expiresAtMs: document.expiresAtMs,
+  };
 }

@@ -51,6 +51,8 @@ export type BatchFault = z.output<typeof faultSchema>;
 export const batchDocumentSchema = z.object({
   endpoint: z.string(),
   model: z.string(),
+  /** Of the key that it came with; absent: a gateway of an older version took it. */
+  keyId: z.string().exactOptional(),
   inputFileId: z.string(),
   completionWindow: z.string(),
   createdAtMs: timeMs,

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
-import { type Clock, parseRequestId, type RequestId, type TenantId } from "@moiety/core";
+import { type Clock, parseRequestId, type RequestId } from "@moiety/core";
 import type { BatchId } from "@moiety/queue";
+import type { Caller } from "../auth/authenticate.js";
 import type { GatewayContext } from "../gateway-context.js";
 import type { ChoicePlan } from "../generation/choice.js";
 import { checkBodyShape } from "../openai/body-limits.js";
@@ -9,12 +10,14 @@ import type { BatchEndpoint, PreparedLine } from "./batch-endpoints.js";
 import type { InputLine } from "./input-line.js";
 
 /** Added to the priority of every line: any live request goes first. */
-export const BATCH_PRIORITY = 1_000_000;
+export const BATCH_PRIORITY = 2_048;
 
 /** The batch that a line belongs to. */
 export interface LineBatch {
   readonly id: BatchId;
-  readonly tenant: TenantId;
+  readonly caller: Caller;
+  /** Of the endpoint. */
+  readonly path: string;
   readonly endpoint: BatchEndpoint;
   /** What the lines take for now, so that each becomes the same request whenever it runs. */
   readonly startedAtMs: number;
@@ -59,7 +62,7 @@ export async function prepareLine(
   checkBodyShape(body);
   if (body["stream"] === true) throw invalidField("stream", "expected false: a batch has nobody to stream to");
   const seeded = (body["seed"] ?? undefined) === undefined ? { ...body, seed: seedOf(batch.id, line) } : body;
-  const origin = { tenant: batch.tenant, id: requestIdOf(batch, line, attempt) };
+  const origin = { caller: batch.caller, id: requestIdOf(batch, line, attempt) };
   const inBatch = { ...context, clock: stopped(context.clock, batch.startedAtMs) };
   const prepared = await batch.endpoint.prepare(inBatch, seeded, origin);
   const createdAtMs = context.clock.nowMs();

@@ -2,6 +2,8 @@ import { AppError, type Clock, invariant, type RequestId } from "@moiety/core";
 import type { LogEvent, RequestProducer } from "@moiety/queue";
 import type { Logger } from "@moiety/runtime";
 import type { GatewayMetrics, GenerationTimer } from "../metrics.js";
+import type { Charge } from "../tenants/charge.js";
+import type { RateLimits } from "../tenants/rate-limits.js";
 import { type ChoiceEvent, type ChoicePlan, type FunctionCall, followChoice, type WholeChoice } from "./choice.js";
 import type { CallDelta, ContentToken } from "./choice-assembler.js";
 import { RequestFollower } from "./follow-request.js";
@@ -13,6 +15,8 @@ export interface GenerationOptions {
   readonly logger: Logger;
   readonly metrics: Pick<GatewayMetrics, "startGeneration">;
   readonly plans: readonly ChoicePlan[];
+  /** Lets the request in, at its tenant's charge. Absent: nobody is charged. @throws AppError when its limits do not allow it. */
+  readonly admit?: () => Promise<Charge>;
   /** Aborts when the client is gone. */
   readonly signal: AbortSignal;
   /** Aborts when another process will follow the requests on: they are not cancelled. */
@@ -29,6 +33,8 @@ const DEADLINE_GRACE_MS = 2_000;
 /** A reason that costs nothing: an error of its own would be made, stack and all, for each generation. */
 const ENDED = "ended";
 
+const clientLeft = () => new AppError("CANCELLED", "the client closed the connection");
+
 /** All choices of one HTTP request. Whatever ends it early cancels what is still running. */
 export class Generation {
   readonly #options: GenerationOptions;
@@ -37,6 +43,7 @@ export class Generation {
   readonly #stop = new AbortController();
   readonly #timer: GenerationTimer;
   #queueRoom: number | undefined;
+  #charge: Charge | undefined;
 
   private constructor(options: GenerationOptions, isWhole: boolean) {
     this.#options = options;
@@ -50,10 +57,11 @@ export class Generation {
 
   /**
    * Submits every choice, or none.
-   * @throws AppError RESOURCE_EXHAUSTED when the queue is full; UNAVAILABLE when Redis is away; the signal's reason when it aborts.
+   * @throws AppError RESOURCE_EXHAUSTED when the queue is full or the tenant at its limits; UNAVAILABLE when Redis is away; the signal's reason when it aborts.
    */
   static async start(options: GenerationOptions): Promise<Generation> {
     const generation = new Generation(options, true);
+    generation.#charge = await options.admit?.();
     try {
       for (const { record } of options.plans) {
         options.signal.throwIfAborted();
@@ -64,9 +72,15 @@ export class Generation {
       generation.#timer.admitted();
       return generation;
     } catch (error) {
-      generation.cancel();
+      generation.#cancelAll();
+      generation.#charge?.void();
       throw error;
     }
+  }
+
+  /** The tenant's limits when the request was let in; absent: it has none. */
+  get limits(): RateLimits | undefined {
+    return this.#charge?.limits;
   }
 
   /** Requests for which the queue had room after this one; absent when that is not known. */
@@ -86,7 +100,7 @@ export class Generation {
     const { plans, signal, leave, clock, detached } = this.#options;
     let late = false;
     const end = () => {
-      if (!detached || late) this.cancel();
+      if (!detached || late) this.#cancelAll();
       this.#stop.abort(ENDED);
     };
     signal.addEventListener("abort", end, { once: true });
@@ -117,11 +131,14 @@ export class Generation {
       }
       if (leave?.aborted) throw new AppError("ABORTED", "another process goes on with the request");
       if (late) throw new AppError("DEADLINE_EXCEEDED", "the request was not finished by its deadline");
-      if (signal.aborted) throw new AppError("CANCELLED", "the client closed the connection");
+      if (signal.aborted) throw clientLeft();
     } catch (error) {
       if (!leave?.aborted) this.#timer.fail(AppError.from(error));
+      this.#charge?.fail(AppError.from(error));
       throw error;
     } finally {
+      const isLeft = leave?.aborted || (detached && signal.aborted && !late);
+      this.#endCharge(isLeft === true);
       deadline.abort(ENDED);
       signal.removeEventListener("abort", end);
       leave?.removeEventListener("abort", onLeave);
@@ -165,15 +182,29 @@ export class Generation {
 
   #observe(event: ChoiceEvent): void {
     this.#timer.tokens(event.index, event.delta.tokenIds.length);
+    this.#charge?.tokens(event.index, event.delta.tokenIds);
     if (event.kind !== "end") return;
     const id = this.#options.plans[event.index]?.record.id;
     if (id !== undefined) this.#running.delete(id);
     this.#timer.end(event.index, event.end);
+    this.#charge?.end(event.index, event.end);
   }
 
   /** Cancels what is still running: for those who do not read {@link events} to their end. */
   cancel(): void {
     this.#timer.over();
+    this.#endCharge(false);
+    this.#cancelAll();
+  }
+
+  /** `isLeft`: another process will count what the request took. */
+  #endCharge(isLeft: boolean): void {
+    if (this.#running.size > 0) this.#charge?.fail(clientLeft());
+    if (isLeft) this.#charge?.leave();
+    else this.#charge?.settle();
+  }
+
+  #cancelAll(): void {
     for (const id of this.#running) this.#cancel(id);
   }
 

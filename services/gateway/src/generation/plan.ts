@@ -11,10 +11,17 @@ export interface PlanOptions {
   readonly id: RequestId;
   readonly tenant: TenantId;
   readonly fields: GenerationFields;
+  /** As the API has it; lower is more urgent. */
+  readonly priority: number;
   readonly clock: Clock;
   readonly timeoutMs: number;
   readonly createReader: () => OutputReader;
-  readonly prompts: readonly { readonly tokens: Int32Array; readonly params: Omit<GenerationParams, "seed"> }[];
+  readonly prompts: readonly {
+    readonly tokens: Int32Array;
+    readonly params: Omit<GenerationParams, "seed">;
+    /** Tokens that an answer is expected to have. */
+    readonly expectedOutput: number;
+  }[];
 }
 
 /** BullMQ knows no negative priorities. */
@@ -27,7 +34,7 @@ export function planChoices(options: PlanOptions): readonly ChoicePlan[] {
   const seeds = deriveSeeds(fields.seed, count);
   const stops = stopStrings(fields);
   const createdAtMs = options.clock.nowMs();
-  return options.prompts.flatMap(({ tokens, params }, prompt) =>
+  return options.prompts.flatMap(({ tokens, params, expectedOutput }, prompt) =>
     seeds.map((seed, choice) => {
       const index = prompt * count + choice;
       return {
@@ -39,15 +46,22 @@ export function planChoices(options: PlanOptions): readonly ChoicePlan[] {
           id: parseRequestId(index === 0 ? options.id : `${options.id}.${index}`),
           tenant,
           cacheSalt: fields.cache_salt === undefined ? tenant : `${tenant}/${fields.cache_salt}`,
-          priority: (fields.priority ?? 0) + PRIORITY_OFFSET,
+          priority: options.priority + PRIORITY_OFFSET,
           createdAtMs,
           deadlineAtMs: createdAtMs + options.timeoutMs,
           promptTokens: tokens,
           params: { ...params, seed },
+          expectedTokens: tokens.length + expectedOutput,
         },
       };
     }),
   );
+}
+
+/** Longest prompt plus answer, and what to call it. */
+export interface ContextLimit {
+  readonly tokens: number;
+  readonly name: string;
 }
 
 /** How many tokens may follow a prompt. @throws AppError INVALID_ARGUMENT when prompt, or prompt and answer, exceed the context. */
@@ -55,17 +69,18 @@ export function outputLimit(options: {
   readonly promptTokens: number;
   readonly asked: number | undefined;
   readonly askedField: string;
-  readonly contextTokens: number;
+  readonly context: ContextLimit;
   readonly promptField: string;
 }): number {
-  const { promptTokens, asked, contextTokens } = options;
+  const { promptTokens, asked, context } = options;
+  const { tokens: contextTokens, name } = context;
   const room = contextTokens - promptTokens;
   if (room <= 0) {
-    const message = `the prompt has ${promptTokens} tokens; with at least one more, at most ${contextTokens} fit into the context`;
+    const message = `the prompt has ${promptTokens} tokens; with at least one more, at most ${contextTokens} fit into ${name}`;
     throw invalidField(options.promptField, message, "context_length_exceeded");
   }
   if (asked !== undefined && asked > room) {
-    const message = `${asked} tokens after a prompt of ${promptTokens} exceed the context of ${contextTokens}; expected at most ${room}`;
+    const message = `${asked} tokens after a prompt of ${promptTokens} exceed ${name} of ${contextTokens}; expected at most ${room}`;
     throw invalidField(options.askedField, message, "context_length_exceeded");
   }
   return asked ?? room;

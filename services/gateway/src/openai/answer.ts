@@ -1,12 +1,14 @@
-import { AppError, type RequestId, type TenantId } from "@moiety/core";
+import { AppError, type RequestId } from "@moiety/core";
 import type { FastifyReply } from "fastify";
+import type { Caller } from "../auth/authenticate.js";
 import type { GatewayContext } from "../gateway-context.js";
 import { clientSignal } from "../gateway-context.js";
 import type { ChoiceEnd, ChoiceEvent, ChoicePlan, WholeChoice } from "../generation/choice.js";
 import { Generation } from "../generation/generation.js";
 import { SseStream } from "../sse/sse-stream.js";
+import type { TenantPolicy } from "../tenants/tenant-record.js";
 import { toOpenAiError } from "./errors.js";
-import { stateQueueRoom } from "./rate-limit-headers.js";
+import { stateQueueRoom, stateRateLimits } from "./rate-limit-headers.js";
 import { type Usage, usageOf } from "./usage.js";
 
 /** Milliseconds until the answer began, or, of one that is not a stream, was all there. */
@@ -26,13 +28,16 @@ export interface AnswerShape {
 
 /** Who asks, and by what name. */
 export interface RequestOrigin {
-  readonly tenant: TenantId;
+  readonly caller: Caller;
   /** Of the answer; absent: a new one. */
   readonly id?: RequestId;
 }
 
 /** A request that was checked and can be run. */
 export interface PreparedAnswer {
+  readonly caller: Caller;
+  /** What its tenant may do. */
+  readonly policy: TenantPolicy;
   readonly plans: readonly ChoicePlan[];
   readonly shape: AnswerShape;
   readonly stream: boolean;
@@ -50,8 +55,12 @@ interface AnswerOptions extends PreparedAnswer {
 export async function answer(options: AnswerOptions): Promise<unknown> {
   const { context, reply, plans } = options;
   const { producer, clock, logger, metrics } = context;
-  const generation = await Generation.start({ producer, clock, logger, metrics, plans, signal: clientSignal(reply) });
+  const signal = clientSignal(reply);
+  const admit = () => context.accounts.admit({ ...options, ...context.trail.begin(reply.request) });
+  const generation = await Generation.start({ producer, clock, logger, metrics, plans, signal, admit });
+  context.trail.admitted(reply.request);
   stateQueueRoom(reply, generation.queueRoom);
+  stateRateLimits(reply, generation.limits);
   // The attention workers' logs know a choice by its own id: this line joins the two.
   logger.info({ requestId: reply.request.id, generationIds: plans.map(({ record }) => record.id) }, "admitted");
   if (options.stream) {

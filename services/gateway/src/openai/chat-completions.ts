@@ -1,6 +1,7 @@
-import { newRequestId, type RequestId, type TenantId } from "@moiety/core";
+import { newRequestId, type RequestId } from "@moiety/core";
 import { completionGrammar, turnGrammar } from "@moiety/grammar";
 import type { FastifyReply, FastifyRequest } from "fastify";
+import type { Caller } from "../auth/authenticate.js";
 import { chatPrompt } from "../chat/chat-prompt.js";
 import { callableNames, constrainedTurn } from "../chat/turn-shape.js";
 import type { GatewayContext } from "../gateway-context.js";
@@ -10,6 +11,8 @@ import { outputLimit, planChoices } from "../generation/plan.js";
 import { samplingParams } from "../generation/sampling.js";
 import { type CheckedGrammar, checkGrammar } from "../grammar/check-grammar.js";
 import type { ServedModel } from "../model/served-model.js";
+import { checkAllowedModel, contextUnder, priorityUnder } from "../tenants/check-policy.js";
+import type { TenantPolicy } from "../tenants/tenant-record.js";
 import { answer, type PreparedAnswer, type RequestOrigin } from "./answer.js";
 import { type ChatRequest, chatRequestSchema } from "./chat-request.js";
 import { ChatChunks, type ChatShape, chatResponse } from "./chat-response.js";
@@ -23,7 +26,9 @@ export async function createChatCompletion(
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<unknown> {
-  const prepared = await prepareChatCompletion(context, request.body, { tenant: context.tenantOf(request) });
+  const caller = context.callerOf(request);
+  await context.accounts.checkRoom(caller);
+  const prepared = await prepareChatCompletion(context, request.body, { caller });
   return answer({ context, reply, ...prepared });
 }
 
@@ -35,8 +40,10 @@ export async function prepareChatCompletion(
 ): Promise<PreparedAnswer> {
   const body = parseBody(chatRequestSchema, input);
   const { model } = context;
+  const { caller } = origin;
   const id = origin.id ?? newRequestId("chatcmpl");
-  const plans = await planChat(context, body, { id, tenant: origin.tenant });
+  const policy = await context.accounts.tenants.policy(caller.tenant);
+  const plans = await planChat(context, body, { id, caller, policy });
   const shape: ChatShape = {
     id,
     createdAtS: Math.floor(context.clock.nowMs() / 1_000),
@@ -50,6 +57,8 @@ export async function prepareChatCompletion(
   const includeUsage = body.stream_options?.include_usage === true;
   const chunks = new ChatChunks(shape, includeUsage);
   return {
+    caller,
+    policy,
     plans,
     stream: body.stream === true,
     includeUsage,
@@ -63,25 +72,43 @@ export async function prepareChatCompletion(
   };
 }
 
+/** Whose a chat is. */
+export interface ChatOrigin {
+  readonly id: RequestId;
+  readonly caller: Caller;
+  readonly policy: TenantPolicy;
+}
+
+interface ChatFacts {
+  readonly promptTokens: number;
+  readonly held: CheckedGrammar | undefined;
+  readonly policy: TenantPolicy;
+}
+
 /** What a chat asks for, ready for the queue. @throws AppError that names the field at fault. */
 export async function planChat(
   context: GatewayContext,
   body: ChatRequest,
-  { id, tenant }: { readonly id: RequestId; readonly tenant: TenantId },
+  { id, caller, policy }: ChatOrigin,
 ): Promise<readonly ChoicePlan[]> {
   const { model, clock, config } = context;
   checkModel(model, body.model);
+  checkAllowedModel(policy, model.name);
+  const priority = priorityUnder(policy, body.priority);
   checkChoices(body.n ?? 1, config.MOIETY_MAX_CHOICES);
   const tokens = await chatPrompt(body, model, clock);
   const held = await checkedTurn(context, body);
+  const params = paramsOf(context, body, { promptTokens: tokens.length, held, policy });
+  const asked = body.max_completion_tokens ?? body.max_tokens ?? config.MOIETY_EXPECTED_OUTPUT_TOKENS;
   return planChoices({
     id,
-    tenant,
+    tenant: caller.tenant,
     fields: body,
+    priority,
     clock,
     timeoutMs: config.MOIETY_REQUEST_TIMEOUT_MS,
     createReader: readersFor(model, callableNames(body)),
-    prompts: [{ tokens, params: paramsOf(context, body, { promptTokens: tokens.length, held }) }],
+    prompts: [{ tokens, params, expectedOutput: Math.min(params.maxTokens, asked) }],
   });
 }
 
@@ -110,16 +137,12 @@ async function checkedTurn({ grammar, model }: GatewayContext, body: ChatRequest
   return checkGrammar(grammar, { asked, minTokens: body.min_tokens, build });
 }
 
-function paramsOf(
-  context: GatewayContext,
-  body: ChatRequest,
-  { promptTokens, held }: { readonly promptTokens: number; readonly held: CheckedGrammar | undefined },
-) {
+function paramsOf(context: GatewayContext, body: ChatRequest, { promptTokens, held, policy }: ChatFacts) {
   const maxTokens = outputLimit({
     promptTokens,
     asked: body.max_completion_tokens ?? body.max_tokens,
     askedField: body.max_completion_tokens === undefined ? "max_tokens" : "max_completion_tokens",
-    contextTokens: context.workers.contextTokens,
+    context: contextUnder(policy, context.workers.contextTokens),
     promptField: "messages",
   });
   return samplingParams(body, {

@@ -8,6 +8,8 @@ import { PlainReader, TokenIdReader } from "../generation/output-reader.js";
 import { outputLimit, planChoices } from "../generation/plan.js";
 import { samplingParams } from "../generation/sampling.js";
 import { type CheckedGrammar, checkGrammar } from "../grammar/check-grammar.js";
+import { checkAllowedModel, contextUnder, priorityUnder } from "../tenants/check-policy.js";
+import type { TenantPolicy } from "../tenants/tenant-record.js";
 import { answer, type PreparedAnswer, type RequestOrigin } from "./answer.js";
 import {
   type CompletionRequest,
@@ -27,7 +29,9 @@ const DEFAULT_MAX_TOKENS = 16;
 
 /** `POST /v1/completions`. */
 export async function createCompletion(context: GatewayContext, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
-  const prepared = await prepareCompletion(context, request.body, { tenant: context.tenantOf(request) });
+  const caller = context.callerOf(request);
+  await context.accounts.checkRoom(caller);
+  const prepared = await prepareCompletion(context, request.body, { caller });
   return answer({ context, reply, ...prepared });
 }
 
@@ -36,6 +40,10 @@ export async function prepareCompletion(context: GatewayContext, input: unknown,
   const body = parseBody(completionRequestSchema, input);
   const { model } = context;
   checkModel(model, body.model);
+  const { caller } = origin;
+  const policy = await context.accounts.tenants.policy(caller.tenant);
+  checkAllowedModel(policy, model.name);
+  const priority = priorityUnder(policy, body.priority);
   const inputs = promptsOf(body);
   checkChoices(inputs.length * (body.n ?? 1), context.config.MOIETY_MAX_CHOICES);
   if (!model.tokenizer && body.stop !== undefined) throw invalidField("stop", "this model has no tokenizer: use stop_token_ids");
@@ -46,17 +54,23 @@ export async function prepareCompletion(context: GatewayContext, input: unknown,
   const held = await checkedAnswer(context, body);
   const plans = planChoices({
     id: origin.id ?? newRequestId("cmpl"),
-    tenant: origin.tenant,
+    tenant: caller.tenant,
     fields: body,
+    priority,
     clock: context.clock,
     timeoutMs: context.config.MOIETY_REQUEST_TIMEOUT_MS,
     createReader: () => (tokenizer ? new PlainReader(tokenizer) : new TokenIdReader()),
-    prompts: prompts.map((tokens, index) => ({ tokens, params: paramsOf(context, body, { tokens, index, held }) })),
+    prompts: prompts.map((tokens, index) => {
+      const params = paramsOf(context, body, { tokens, index, held, policy });
+      return { tokens, params, expectedOutput: params.maxTokens };
+    }),
   });
   const id = plans[0]?.record.id ?? newRequestId("cmpl");
   const shape = shapeOf(context, body, { id, plans });
   const chunks = new CompletionChunks(shape, body.stream_options?.include_usage === true);
   return {
+    caller,
+    policy,
     plans,
     stream: body.stream === true,
     includeUsage: body.stream_options?.include_usage === true,
@@ -86,16 +100,17 @@ interface CompletionPrompt {
   readonly tokens: Int32Array;
   readonly index: number;
   readonly held: CheckedGrammar | undefined;
+  readonly policy: TenantPolicy;
 }
 
 function paramsOf(context: GatewayContext, body: CompletionRequest, prompt: CompletionPrompt) {
-  const contextTokens = context.workers.contextTokens;
-  const room = Math.max(1, contextTokens - prompt.tokens.length);
+  const limit = contextUnder(prompt.policy, context.workers.contextTokens);
+  const room = Math.max(1, limit.tokens - prompt.tokens.length);
   const maxTokens = outputLimit({
     promptTokens: prompt.tokens.length,
     asked: body.max_tokens ?? Math.min(DEFAULT_MAX_TOKENS, room),
     askedField: "max_tokens",
-    contextTokens,
+    context: limit,
     promptField: "prompt",
   });
   return samplingParams(body, {

@@ -46,10 +46,10 @@ export interface OpenAiError {
   readonly retryAfterS?: number;
 }
 
-/** `details` may name the field at fault (`param`), a finer code (`openaiCode`), a status (`httpStatus`) and `retryAfterMs`. */
+/** `details` may name the field at fault (`param`), a finer code (`openaiCode`) and type (`openaiType`), a status (`httpStatus`) and `retryAfterMs`. */
 export function toOpenAiError(error: AppError): OpenAiError {
   const row = TABLE[error.code];
-  const { param, openaiCode, httpStatus, retryAfterMs } = error.details;
+  const { param, openaiCode, openaiType, httpStatus, retryAfterMs } = error.details;
   const status = typeof httpStatus === "number" ? httpStatus : row.status;
   const delayMs = typeof retryAfterMs === "number" ? retryAfterMs : status === 503 ? 1_000 : undefined;
   return {
@@ -57,7 +57,7 @@ export function toOpenAiError(error: AppError): OpenAiError {
     body: {
       error: {
         message: HIDDEN.has(error.code) ? "the server had an internal error" : error.message,
-        type: row.type,
+        type: typeof openaiType === "string" ? openaiType : row.type,
         param: typeof param === "string" ? param : null,
         code: typeof openaiCode === "string" ? openaiCode : row.code,
       },

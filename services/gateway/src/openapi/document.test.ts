@@ -3,8 +3,7 @@ import { addProcessRoutes, createRegistry, type Logger, parseConfig } from "@moi
 import { Validator } from "@seriousme/openapi-schema-validator";
 import Fastify from "fastify";
 import { expect, it } from "vitest";
-import { addKeyRoutes } from "../admin/key-routes.js";
-import type { KeyStore } from "../auth/key-store.js";
+import { type AdminRoutesOptions, addAdminRoutes } from "../admin/admin-routes.js";
 import type { BatchService } from "../batches/batch-service.js";
 import { addFileAndBatchRoutes } from "../batches/routes.js";
 import { gatewayConfigSchema } from "../config.js";
@@ -26,7 +25,7 @@ async function routes(): Promise<string[]> {
   app.addHook("onRoute", ({ method, url }) => {
     // A route of several methods says of them that they are not allowed.
     if (Array.isArray(method) || method === "HEAD") return;
-    found.push(`${method} ${url.replace("models/*", "models/{model}").replace(":id", "{id}")}`);
+    found.push(`${method} ${url.replace("models/*", "models/{model}").replace(/:(\w+)/, "{$1}")}`);
   });
   addProcessRoutes(app, { registry: createRegistry({ service: "gateway", instance: "test" }), readiness: async () => [] });
   const logger = { warn: () => undefined } as unknown as Logger;
@@ -34,7 +33,7 @@ async function routes(): Promise<string[]> {
   const context = { config, logger, clock: systemClock } as GatewayContext;
   await app.register(async (scope) => addOpenAiRoutes(scope, context));
   await app.register(async (scope) => addFileAndBatchRoutes(scope, context, {} as BatchService));
-  await app.register(async (scope) => addKeyRoutes(scope, { keys: {} as KeyStore, adminDigest: Buffer.alloc(32), logger }));
+  await app.register(async (scope) => addAdminRoutes(scope, {} as AdminRoutesOptions));
   await app.ready();
   await app.close();
   return found;

@@ -9,6 +9,7 @@ export const keyAnswer = z.object({
   name: z.string(),
   created_at: time,
   rotated_at: time.nullable(),
+  expires_at: time.nullable(),
 });
 
 export const shownKeyAnswer = keyAnswer.extend({ key: z.string().describe("what a client presents; shown this once") });

@@ -2,6 +2,7 @@ import { batchListSchema } from "../batches/batch-routes.js";
 import { fileListSchema } from "../files/file-routes.js";
 import { uploadSchema } from "../files/upload.js";
 import { inputItemListSchema, retrieveSchema } from "../responses/stored-responses.js";
+import { ADMIN_OPERATIONS } from "./admin-operations.js";
 import { type JsonSchema, requestJsonSchema } from "./json-schema.js";
 import { json, type Operation, pathParameter, queryParameters, reference } from "./operation.js";
 
@@ -15,37 +16,9 @@ const UPLOAD_FORM: JsonSchema = {
   required: ["file", "purpose"],
 };
 
-const KEY_OPERATIONS: readonly Operation[] = [
-  {
-    method: "post",
-    path: "/admin/v1/keys",
-    id: "createKey",
-    summary: "Create an API key",
-    body: ["KeyRequest"],
-    answer: "ShownKey",
-  },
-  { method: "get", path: "/admin/v1/keys", id: "listKeys", summary: "The API keys, without their texts", answer: "Keys" },
-  {
-    method: "post",
-    path: "/admin/v1/keys/{id}/rotate",
-    id: "rotateKey",
-    summary: "Give an API key another text; the one that it had opens nothing from then on",
-    answer: "ShownKey",
-    parameters: [pathParameter("id")],
-  },
-  {
-    method: "delete",
-    path: "/admin/v1/keys/{id}",
-    id: "revokeKey",
-    summary: "Forget an API key; it opens nothing from then on",
-    answer: "KeyDeleted",
-    parameters: [pathParameter("id")],
-  },
-];
-
-/** All that the gateway serves. Files and batches are there where it has a place for files, keys where it has an admin key. */
+/** All that the gateway serves. Files and batches are there where it has a place for files, administration where it has an admin key. */
 export const OPERATIONS: readonly Operation[] = [
-  ...KEY_OPERATIONS.map((operation) => ({ ...operation, admin: true as const })),
+  ...ADMIN_OPERATIONS,
   {
     method: "post",
     path: "/v1/chat/completions",

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { keyRequestSchema } from "../admin/key-routes.js";
+import { tenantRequestSchema } from "../admin/tenant-routes.js";
 import { batchRequestSchema } from "../batches/batch-routes.js";
 import { chatRequestSchema } from "../openai/chat-request.js";
 import { completionRequestSchema } from "../openai/completion-request.js";
@@ -23,6 +24,7 @@ import {
 import { batchAnswer, batchesAnswer, fileAnswer, fileDeletedAnswer, filesAnswer } from "./file-answers.js";
 import { keyAnswer, keyDeletedAnswer, keysAnswer, shownKeyAnswer } from "./key-answers.js";
 import { inputItemsAnswer, responseAnswer, responseDeletedAnswer, responseEvent } from "./response-answers.js";
+import { tenantAnswer, tenantDeletedAnswer, tenantsAnswer, usageAnswer } from "./tenant-answers.js";
 
 /** Bodies of requests, by the names that the document has for them. */
 export const REQUESTS = {
@@ -31,6 +33,7 @@ export const REQUESTS = {
   ResponseRequest: z.object({ ...sharedFields, ...responseRequestSchema.shape }),
   BatchRequest: batchRequestSchema,
   KeyRequest: keyRequestSchema,
+  TenantRequest: tenantRequestSchema,
   TokenizeTextRequest: tokenizeTextSchema,
   TokenizeChatRequest: tokenizeChatSchema,
   DetokenizeRequest: detokenizeRequestSchema,
@@ -55,6 +58,10 @@ export const ANSWERS = {
   ShownKey: shownKeyAnswer,
   Keys: keysAnswer,
   KeyDeleted: keyDeletedAnswer,
+  Tenant: tenantAnswer,
+  Tenants: tenantsAnswer,
+  TenantDeleted: tenantDeletedAnswer,
+  Usage: usageAnswer,
   Model: modelAnswer,
   Models: modelsAnswer,
   Tokenized: tokenizeAnswer,

@@ -1,6 +1,6 @@
 import { invariant } from "@moiety/core";
+import type { PreparedLine } from "../batches/batch-endpoints.js";
 import type { GatewayContext } from "../gateway-context.js";
-import type { ChoicePlan } from "../generation/choice.js";
 import type { GenerationOptions } from "../generation/generation.js";
 import type { RequestOrigin } from "../openai/answer.js";
 import { invalidField } from "../openai/errors.js";
@@ -12,16 +12,17 @@ export async function prepareBatchedResponse(
   context: GatewayContext,
   body: Readonly<Record<string, unknown>>,
   origin: Required<RequestOrigin>,
-): Promise<{ readonly plans: readonly ChoicePlan[]; readonly run: (options: GenerationOptions) => Promise<object> }> {
+): Promise<PreparedLine> {
   if (body["background"] === true)
     throw invalidField("background", "expected false: a batch is worked on in the background itself");
   const prepared = await prepareResponse(context, body, origin);
-  return { plans: [prepared.plan], run: (options) => run(context, prepared, options) };
+  const { caller, policy, plan } = prepared;
+  return { caller, policy, plans: [plan], promptOf: () => 0, run: (options) => run(context, prepared, options) };
 }
 
 /** It is stored once it has its end: a line that fails may be run again, and has left nothing then. */
 async function run(context: GatewayContext, prepared: PreparedResponse, options: GenerationOptions): Promise<object> {
-  const { plans, signal, producer, leave, timed } = options;
+  const { plans, signal, producer, leave, timed, admit } = options;
   const [plan] = plans;
   invariant(plan !== undefined, "a response has one choice");
   const { createdAtMs, deadlineAtMs } = plan.record;
@@ -39,6 +40,7 @@ async function run(context: GatewayContext, prepared: PreparedResponse, options:
     signal,
     producer,
     ...(leave ? { leave } : {}),
+    ...(admit ? { admit } : {}),
     ...(timed === undefined ? {} : { timed }),
   });
   const whole = await reading.finish();

@@ -1,13 +1,15 @@
 import { invariant, type TenantId } from "@moiety/core";
 import type { FastifyReply, FastifyRequest } from "fastify";
+import type { Caller } from "../auth/authenticate.js";
 import { callableNames } from "../chat/turn-shape.js";
 import { clientSignal, type GatewayContext } from "../gateway-context.js";
 import type { ChoicePlan } from "../generation/choice.js";
 import { planChat } from "../openai/chat-completions.js";
 import type { ChatRequest } from "../openai/chat-request.js";
 import { signatureOf } from "../openai/models.js";
-import { stateQueueRoom } from "../openai/rate-limit-headers.js";
+import { stateQueueRoom, stateRateLimits } from "../openai/rate-limit-headers.js";
 import { parseBody } from "../openai/request-fields.js";
+import type { TenantPolicy } from "../tenants/tenant-record.js";
 import { toChat } from "./response-chat.js";
 import { sendEvents } from "./response-events.js";
 import { historyOf, resolveInput } from "./response-history.js";
@@ -19,6 +21,8 @@ import type { ResponsePlan, StoredResponse } from "./response-store.js";
 
 /** A request that was checked. */
 export interface PreparedResponse {
+  readonly caller: Caller;
+  readonly policy: TenantPolicy;
   readonly body: ResponseRequest;
   readonly response: StoredResponse;
   readonly plan: ChoicePlan;
@@ -27,7 +31,9 @@ export interface PreparedResponse {
 /** `POST /v1/responses`. @throws AppError that names the field at fault. */
 export async function createResponse(context: GatewayContext, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
   const { body: raw } = request as { readonly body: Readonly<Record<string, unknown>> };
-  const prepared = await prepareResponse(context, raw, { tenant: context.tenantOf(request), id: newResponseId() });
+  const caller = context.callerOf(request);
+  await context.accounts.checkRoom(caller);
+  const prepared = await prepareResponse(context, raw, { caller, id: newResponseId() });
   const { body, response } = prepared;
   const run = body.background ? await startInBackground(context, prepared, reply) : undefined;
   if (!run) return answerInForeground(context, { ...prepared, reply });
@@ -39,18 +45,20 @@ export async function createResponse(context: GatewayContext, request: FastifyRe
 export async function prepareResponse(
   context: GatewayContext,
   raw: Readonly<Record<string, unknown>>,
-  { id, tenant }: { readonly id: ResponseId; readonly tenant: TenantId },
+  { id, caller }: { readonly id: ResponseId; readonly caller: Caller },
 ): Promise<PreparedResponse> {
   const { store } = context.responses;
+  const { tenant } = caller;
   const body = parseBody(responseRequestSchema, raw);
+  const policy = await context.accounts.tenants.policy(tenant);
   const history = await historyOf(store, tenant, body.previous_response_id);
   const input = await resolveInput(store, tenant, { id, input: body.input });
   const nameOf = (index: number) => (Array.isArray(raw["input"]) ? `input[${index}]` : "input");
   const { chat, named } = await toChat(raw, body, [...history, { items: input, nameOf }]);
-  const [plan] = await named(() => planChat(context, chat, { id, tenant }));
+  const [plan] = await named(() => planChat(context, chat, { id, caller, policy }));
   invariant(plan !== undefined, "a chat without n has one choice");
   const head = headOf(context, { id, body, chat, plan });
-  return { body, plan, response: { tenant, id, head, input, plan: storedPlan(body, chat, plan) } };
+  return { caller, policy, body, plan, response: { tenant, id, head, input, plan: storedPlan(body, chat, plan) } };
 }
 
 function storedPlan(body: ResponseRequest, chat: ChatRequest, { record, stops, askedStopTokenIds }: ChoicePlan): ResponsePlan {
@@ -123,12 +131,16 @@ async function begin(
   const { prepared, signal, detached, reply } = options;
   const { response, plan, body } = prepared;
   const { store } = context.responses;
+  const facts = { ...prepared, plans: [plan], promptOf: () => 0, ...context.trail.begin(reply.request) };
+  const admit = () => context.accounts.admit(facts);
   const isStored = body.store !== false;
   if (isStored) await store.create(response);
   try {
-    const run = await startRun(context, { response, plan, settle: settleIn(store), signal, detached });
+    const run = await startRun(context, { response, plan, settle: settleIn(store), signal, detached, admit });
+    context.trail.admitted(reply.request);
     context.logger.info({ requestId: reply.request.id, generationIds: [response.id] }, "admitted");
     stateQueueRoom(reply, run.queueRoom);
+    stateRateLimits(reply, run.limits);
     return run;
   } catch (error) {
     if (isStored) await remove(context, response);

@@ -6,6 +6,7 @@ import { Generation, type GenerationOptions } from "../generation/generation.js"
 import type { GenerationTimer } from "../metrics.js";
 import { readersFor } from "../openai/chat-completions.js";
 import { toOpenAiError } from "../openai/errors.js";
+import type { RateLimits } from "../tenants/rate-limits.js";
 import {
   type EventBody,
   openResponse,
@@ -29,6 +30,8 @@ interface RunParts {
   readonly signal: AbortSignal;
   /** As {@link Generation.queueRoom}. */
   readonly queueRoom?: number | undefined;
+  /** As {@link Generation.limits}. */
+  readonly limits?: RateLimits | undefined;
 }
 
 /** What a reader of a response needs of the gateway. */
@@ -63,6 +66,10 @@ export class ResponseRun {
 
   get queueRoom(): number | undefined {
     return this.#parts.queueRoom;
+  }
+
+  get limits(): RateLimits | undefined {
+    return this.#parts.limits;
   }
 
   /** Every event, in order. @throws AppError when the reader leaves, or when the end cannot be stored. */
@@ -153,7 +160,7 @@ function outputOf({ names }: RunContext, { id, plan }: StoredResponse): Response
   return new ResponseOutput({ responseId: id, names, sealed, ...(topLogprobs === undefined ? {} : { topLogprobs }) });
 }
 
-export interface StartOptions extends Pick<GenerationOptions, "signal" | "detached" | "leave" | "timed"> {
+export interface StartOptions extends Pick<GenerationOptions, "signal" | "detached" | "leave" | "timed" | "admit"> {
   readonly response: StoredResponse;
   readonly plan: ChoicePlan;
   readonly settle: Settle;
@@ -175,6 +182,7 @@ export async function startRun(context: RunContext, options: StartOptions): Prom
     clock,
     signal: leave === undefined ? signal : AbortSignal.any([signal, leave]),
     queueRoom: generation.queueRoom,
+    limits: generation.limits,
     settle: (end) => settle(response, end, tape.tokens),
   });
 }
