@@ -41,6 +41,8 @@ export interface RequestRecord {
   readonly deadlineAtMs: number;
   readonly promptTokens: Int32Array;
   readonly params: GenerationParams;
+  /** The span that the request belongs to, as W3C `traceparent`. Absent: not traced. */
+  readonly traceparent?: string;
 }
 
 export interface LoggedLogprob {

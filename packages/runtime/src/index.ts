@@ -7,4 +7,5 @@ export * from "./metrics.js";
 export * from "./placement-message.js";
 export * from "./process-server.js";
 export * from "./shutdown.js";
+export * from "./tracing/tracing.js";
 export * from "./transport.js";

@@ -5,10 +5,12 @@ import {
   type ControlClient,
   createRegistry,
   type Logger,
+  openTracing,
   openTransport,
   type ProcessServer,
   plainTransport,
   startProcessServer,
+  type Tracing,
   type Transport,
 } from "@moiety/runtime";
 import type { AttentionWorkerConfig } from "./config.js";
@@ -51,6 +53,7 @@ export async function startAttentionWorker(options: AttentionWorkerOptions): Pro
   const registry = createRegistry({ service: "attention-worker", instance: workerId });
   const transport = usesExpertWorkers(config) ? await openTransport({ config, logger, registry }) : plainTransport;
   const modelName = config.MOIETY_MODEL_NAME ?? basename(config.MOIETY_MODEL);
+  const tracing = await openTracing({ config, service: "attention-worker", instance: workerId, logger, registry });
   const metrics = createAttentionMetrics({ registry, modelName, engine: workerId });
   let probe: () => Promise<readonly string[]> = async () => ["model: the checkpoint is being opened"];
   const http = await startProcessServer({
@@ -60,12 +63,15 @@ export async function startAttentionWorker(options: AttentionWorkerOptions): Pro
     readiness: () => probe(),
   });
   try {
-    const parts = await assemble({ options, workerId, transport, metrics, clock });
+    const parts = await assemble({ options, workerId, transport, tracing, metrics, clock });
     probe = parts.missing;
     logger.info({ httpPort: http.port, workerId, level: parts.model.kernels.level }, "attention worker started");
     let closed: Promise<void> | undefined;
     const close = (drainMs: number) => {
-      closed ??= closeAll(parts, http, drainMs).finally(() => transport.close());
+      closed ??= closeAll(parts, http, drainMs).finally(() => {
+        transport.close();
+        return tracing.close();
+      });
       return closed;
     };
     return { httpPort: http.port, missing: parts.missing, close };
@@ -91,11 +97,13 @@ interface Assembly {
   readonly options: AttentionWorkerOptions;
   readonly workerId: WorkerId;
   readonly transport: Transport;
+  readonly tracing: Tracing;
   readonly metrics: AttentionMetrics;
   readonly clock: Clock;
 }
 
-async function assemble({ options, workerId, transport, metrics, clock }: Assembly): Promise<Parts> {
+async function assemble(assembly: Assembly): Promise<Parts> {
+  const { options, tracing, metrics, clock } = assembly;
   const { config, logger } = options;
   let pools: KvCacheOptions | undefined;
   const model = await openModel({
@@ -118,7 +126,7 @@ async function assemble({ options, workerId, transport, metrics, clock }: Assemb
     logger.fatal({ err: error }, "attention worker cannot go on");
     options.onBroken(error);
   };
-  const { pool, control, loaded } = await openExperts({ options, workerId, transport, metrics, clock }, model);
+  const { pool, control, loaded } = await openExperts(assembly, model);
   loaded.catch((error: unknown) => onBroken(AppError.from(error)));
   const consumer = createRequestConsumer({
     redisUrl: config.MOIETY_REDIS_URL,
@@ -150,6 +158,7 @@ async function assemble({ options, workerId, transport, metrics, clock }: Assemb
     clock,
     logger,
     observer: metrics.engine,
+    tracing,
     ...(grammar === undefined ? {} : { decoding: { engine: grammar, clock, observer: metrics.grammar } }),
     onCapacity: (claims) => consumer.setCapacity(claims),
     onBroken,
@@ -165,7 +174,7 @@ async function assemble({ options, workerId, transport, metrics, clock }: Assemb
   engine.start();
   const beat = () =>
     consumer.beat({
-      workerId,
+      workerId: assembly.workerId,
       modelFingerprint: model.checkpoint.fingerprint,
       maxContextTokens: contextTokens,
       ...engine.load,

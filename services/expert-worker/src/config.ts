@@ -1,4 +1,4 @@
-import { env, processConfigShape, tlsConfigShape } from "@moiety/runtime";
+import { env, processConfigShape, tlsConfigShape, tracingConfigShape } from "@moiety/runtime";
 import { z } from "zod";
 
 const GIB = 1024 ** 3;
@@ -7,6 +7,7 @@ const GIB = 1024 ** 3;
 export const expertWorkerConfigSchema = z.object({
   ...processConfigShape,
   ...tlsConfigShape,
+  ...tracingConfigShape,
   MOIETY_WORKER_ID: env.text().describe("name of this worker, unique in the cluster and the same after a restart"),
   MOIETY_MODEL: env.text().describe("folder of the checkpoint: config.json and safetensors files"),
   MOIETY_ROUTER_ADDRESS: env.text("127.0.0.1:7070").describe("host:port or unix:path of the router"),

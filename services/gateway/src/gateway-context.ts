@@ -8,6 +8,7 @@ import type { GatewayMetrics } from "./metrics.js";
 import type { ServedModel } from "./model/served-model.js";
 import type { TokenNames } from "./openai/logprobs.js";
 import type { ResponseService } from "./responses/response-service.js";
+import type { SpanOf } from "./tracing/request-spans.js";
 import type { Workers } from "./workers.js";
 
 /** What every route needs. */
@@ -24,6 +25,7 @@ export interface GatewayContext {
   readonly responses: ResponseService;
   /** The tenant that a request's key belongs to. */
   readonly tenantOf: (request: FastifyRequest) => TenantId;
+  readonly spanOf: SpanOf;
   /** Milliseconds since a request came in. */
   readonly elapsedMs: (request: FastifyRequest) => number;
   /** API requests that this gateway is answering now. */

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { AppError, type Clock, invariant, systemClock, type TenantId } from "@moiety/core";
 import { createRequestProducer } from "@moiety/queue";
-import { addProcessRoutes, createRegistry, dropSilentConnections, type Logger } from "@moiety/runtime";
+import { addProcessRoutes, createRegistry, dropSilentConnections, type Logger, openTracing } from "@moiety/runtime";
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { addKeyRoutes } from "./admin/key-routes.js";
 import { loadAdminKey } from "./auth/admin-key.js";
@@ -21,6 +21,7 @@ import { fromThrown, toOpenAiError } from "./openai/errors.js";
 import { TokenNames } from "./openai/logprobs.js";
 import { stateQueueRoom, stateRoom } from "./openai/rate-limit-headers.js";
 import { openResponseService } from "./responses/response-service.js";
+import { addRequestSpans, type SpanOf } from "./tracing/request-spans.js";
 import { Workers } from "./workers.js";
 
 export interface GatewayOptions {
@@ -71,6 +72,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const fixed = await loadApiKeys(config.MOIETY_API_KEYS, config.MOIETY_API_KEYS_FILE);
   const model = await openServedModel(config.MOIETY_MODEL, config.MOIETY_MODEL_NAME);
   const registry = createRegistry({ service: "gateway", instance: config.MOIETY_GATEWAY_ID });
+  const tracing = await openTracing({ config, service: "gateway", instance: config.MOIETY_GATEWAY_ID, logger, registry });
   const producer = createRequestProducer({
     redisUrl: config.MOIETY_REDIS_URL,
     prefix: config.MOIETY_REDIS_PREFIX,
@@ -100,7 +102,9 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   dropSilentConnections(app);
   const responses = openResponseService({ config, clock, logger, metrics, model, names, producer });
   const shared = { config, clock, logger, metrics, model, names, producer, workers, grammar, responses, tenantOf };
-  const context: GatewayContext = { ...shared, elapsedMs: addStopwatch(app, clock), load: () => traffic.count };
+  let spans: SpanOf = () => undefined;
+  const spanOf: SpanOf = (request) => spans(request);
+  const context: GatewayContext = { ...shared, spanOf, elapsedMs: addStopwatch(app, clock), load: () => traffic.count };
   const batches = await openBatchService(context).catch(async (error: unknown) => {
     workers.close();
     await responses.close();
@@ -113,6 +117,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   app.addHook("onRequest", async (request) => {
     if (isApi(request)) tenants.set(request, await authenticate({ fixed, issued }, request.headers.authorization));
   });
+  spans = addRequestSpans(app, { tracing, isTraced: isApi });
   addProcessRoutes(app, { registry, readiness: () => missingForReadiness(context, traffic) });
   await app.register(async (scope) => addOpenAiRoutes(scope, context));
   if (batches) await app.register(async (scope) => addFileAndBatchRoutes(scope, context, batches));
@@ -127,6 +132,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     await batches?.close();
     await issued?.close();
     await producer.close();
+    await tracing.close();
   };
   const port = await listen(app, config).catch(async (error: unknown) => {
     await release();

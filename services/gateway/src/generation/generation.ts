@@ -1,7 +1,8 @@
 import { AppError, type Clock, invariant, type RequestId } from "@moiety/core";
 import type { LogEvent, RequestProducer } from "@moiety/queue";
-import type { Logger } from "@moiety/runtime";
+import type { Logger, TraceSpan } from "@moiety/runtime";
 import type { GatewayMetrics, GenerationTimer } from "../metrics.js";
+import { tracedTimer } from "../tracing/traced-timer.js";
 import { type ChoiceEvent, type ChoicePlan, type FunctionCall, followChoice, type WholeChoice } from "./choice.js";
 import type { CallDelta, ContentToken } from "./choice-assembler.js";
 import { RequestFollower } from "./follow-request.js";
@@ -21,6 +22,8 @@ export interface GenerationOptions {
   readonly detached?: boolean;
   /** False: nobody waits for the answer, so that its times say nothing about the service. Default true. */
   readonly timed?: boolean;
+  /** The request's span, in which workers go on. Absent: it is not sampled. */
+  readonly trace?: TraceSpan | undefined;
 }
 
 /** After the deadline the worker has so long to say so itself. */
@@ -45,7 +48,9 @@ export class Generation {
     this.#follow = ({ record }) =>
       isWhole ? new RequestFollower(record, { producer, clock, signal }) : producer.follow(record.id, 0, signal);
     const promptTokens = options.plans.map(({ record }) => record.promptTokens.length);
-    this.#timer = options.metrics.startGeneration(promptTokens, options.timed ?? true);
+    const timer = options.metrics.startGeneration(promptTokens, options.timed ?? true);
+    const { trace } = options;
+    this.#timer = trace === undefined ? timer : tracedTimer(timer, trace, promptTokens.length);
   }
 
   /**
@@ -53,9 +58,10 @@ export class Generation {
    * @throws AppError RESOURCE_EXHAUSTED when the queue is full; UNAVAILABLE when Redis is away; the signal's reason when it aborts.
    */
   static async start(options: GenerationOptions): Promise<Generation> {
-    const generation = new Generation(options, true);
+    const plans = options.trace === undefined ? options.plans : tracedPlans(options.plans, options.trace);
+    const generation = new Generation({ ...options, plans }, true);
     try {
-      for (const { record } of options.plans) {
+      for (const { record } of plans) {
         options.signal.throwIfAborted();
         generation.#queueRoom = await options.producer.submit(record);
         generation.#running.add(record.id);
@@ -181,6 +187,11 @@ export class Generation {
       this.#options.logger.warn({ err: error, request: id }, "cancelling failed; the deadline will end the request");
     });
   }
+}
+
+/** What the workers, too, do for a request belongs to its span. */
+function tracedPlans(plans: readonly ChoicePlan[], { traceparent }: TraceSpan): ChoicePlan[] {
+  return plans.map((plan) => ({ ...plan, record: { ...plan.record, traceparent } }));
 }
 
 /** Joins the deltas of one choice's calls. */

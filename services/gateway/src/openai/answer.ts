@@ -50,10 +50,13 @@ interface AnswerOptions extends PreparedAnswer {
 export async function answer(options: AnswerOptions): Promise<unknown> {
   const { context, reply, plans } = options;
   const { producer, clock, logger, metrics } = context;
-  const generation = await Generation.start({ producer, clock, logger, metrics, plans, signal: clientSignal(reply) });
+  const trace = context.spanOf(reply.request);
+  const signal = clientSignal(reply);
+  const generation = await Generation.start({ producer, clock, logger, metrics, plans, signal, trace });
   stateQueueRoom(reply, generation.queueRoom);
   // The attention workers' logs know a choice by its own id: this line joins the two.
-  logger.info({ requestId: reply.request.id, generationIds: plans.map(({ record }) => record.id) }, "admitted");
+  const generationIds = plans.map(({ record }) => record.id);
+  logger.info({ requestId: reply.request.id, traceId: trace?.traceId, generationIds }, "admitted");
   if (options.stream) {
     await stream(options, generation);
     return reply;

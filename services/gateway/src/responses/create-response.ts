@@ -124,8 +124,9 @@ async function begin(
   const isStored = body.store !== false;
   if (isStored) await store.create(response);
   try {
-    const run = await startRun(context, { response, plan, settle: settleIn(store), signal, detached });
-    context.logger.info({ requestId: reply.request.id, generationIds: [response.id] }, "admitted");
+    const trace = context.spanOf(reply.request);
+    const run = await startRun(context, { response, plan, settle: settleIn(store), signal, detached, trace });
+    context.logger.info({ requestId: reply.request.id, traceId: trace?.traceId, generationIds: [response.id] }, "admitted");
     stateQueueRoom(reply, run.queueRoom);
     return run;
   } catch (error) {
