@@ -22,7 +22,11 @@ async function ask(cluster: ClusterHandle, headers: Readonly<Record<string, stri
   const response = await fetch(`${cluster.url}/v1/chat/completions`, {
     method: "POST",
     headers: { "content-type": "application/json", authorization: `Bearer ${KEY}`, ...headers },
-    body: JSON.stringify({ messages: [{ role: "user", content: `Spell ${SECRET_WORD}` }], temperature: 0, reasoning_effort: "low" }),
+    body: JSON.stringify({
+      messages: [{ role: "user", content: `Spell ${SECRET_WORD}` }],
+      temperature: 0,
+      reasoning_effort: "low",
+    }),
   });
   const body = await response.text();
   expect(response.status, body).toBe(200);
