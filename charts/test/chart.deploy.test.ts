@@ -26,7 +26,7 @@ const LAYOUTS: Readonly<Record<string, readonly (string | object)[]>> = {
       redis: { caSecretName: "redis-ca" },
       tls: { enabled: true, certManager: { enabled: true, issuerName: "inner" } },
       model: { source: "download", download: { files: [FILE], authorizationSecretName: "hub" } },
-      monitoring: { prometheusUrl: "http://prometheus:9090", rules: true },
+      monitoring: { prometheusUrl: "http://prometheus:9090", rules: true, tracesUrl: "http://collector.observability:4318" },
       gateway: {
         ingress: { enabled: true, hosts: ["llm.example.org"], tls: [{ hosts: ["llm.example.org"], secretName: "tls" }] },
         files: { source: "s3", s3: { url: "https://s3.example.org/files", secretName: "s3" } },
@@ -281,7 +281,7 @@ describe.runIf(program !== undefined)("the parts of a cluster", () => {
     const manifests = helm.manifests(LEAST, {
       gateway: keda,
       attention: keda,
-      monitoring: { prometheusUrl: "http://prometheus:9090", rules: true },
+      monitoring: { prometheusUrl: "http://prometheus:9090", rules: true, tracesUrl: "http://collector.observability:4318" },
     });
     const metrics = readFileSync(join(CHART, "../../docs/metrics.md"), "utf8");
     for (const name of ["-gateway", "-attention-worker"]) {

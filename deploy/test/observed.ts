@@ -24,7 +24,7 @@ export interface Panel {
 
 export const RULES_FOLDER = "deploy/prometheus/rules";
 export const RULES_TESTS_FOLDER = "deploy/prometheus/tests";
-export const DASHBOARDS_FOLDER = "deploy/grafana/dashboards";
+const DASHBOARDS_FOLDER = "deploy/grafana/dashboards";
 
 /** The shipped rules, file by file. */
 export function readRules(): readonly RuleFile[] {
