@@ -8,6 +8,7 @@ const CLIENT_SPAN = "b7ad6b7169203331";
 const SAMPLED = "0af7651916cd43dd8448eb211c80319c";
 const UNSAMPLED = "1af7651916cd43dd8448eb211c80319c";
 const LOST = "2af7651916cd43dd8448eb211c80319c";
+const TOGETHER = ["3af7651916cd43dd8448eb211c80319c", "4af7651916cd43dd8448eb211c80319c", "5af7651916cd43dd8448eb211c80319c"];
 const SECRET_WORD = "xylophone";
 const KEY = "sk-never-to-be-seen";
 const KINDS = { internal: 1, server: 2, client: 3, producer: 4, consumer: 5 };
@@ -62,6 +63,7 @@ describe("a cluster that traces", () => {
       const lost = await ask(cluster, { traceparent: `00-${LOST}-${CLIENT_SPAN}-01` });
       collector.answerWith(200);
       const sampled = await ask(cluster, { traceparent: `00-${SAMPLED}-${CLIENT_SPAN}-01`, tracestate: "vendor=1" });
+      await Promise.all(TOGETHER.map((id) => ask(cluster, { traceparent: `00-${id}-${CLIENT_SPAN}-01` })));
       answers = [unsampled, plain, lost, sampled];
       await drain(cluster);
     } finally {
@@ -113,6 +115,17 @@ describe("a cluster that traces", () => {
     }
   });
 
+  it("refers steps that were computed together to the one that has their calls", () => {
+    const together = collector.spans.filter(({ traceId }) => TOGETHER.includes(traceId));
+    const steps = together.filter(({ name }) => name.endsWith(" step"));
+    expect(new Set(steps.map(({ traceId }) => traceId))).toEqual(new Set(TOGETHER));
+    const hasCalls = ({ spanId }: { readonly spanId: string }) => together.some(({ parentSpanId }) => parentSpanId === spanId);
+    for (const step of steps) {
+      expect(step.links).toHaveLength(hasCalls(step) ? 0 : 1);
+      expect(step.links.every(hasCalls)).toBe(true);
+    }
+  });
+
   it("gives spans times that follow one another", () => {
     const begin = (span: CollectedSpan) => BigInt(span.startTimeUnixNano);
     const end = (span: CollectedSpan) => BigInt(span.endTimeUnixNano);
@@ -125,7 +138,7 @@ describe("a cluster that traces", () => {
   it("exports nothing of requests that are not sampled", () => {
     const traces = new Set(collector.spans.map(({ traceId }) => traceId));
     expect(traces.has(UNSAMPLED)).toBe(false);
-    expect([...traces].filter((id) => id !== SAMPLED && id !== LOST)).toEqual([]);
+    expect([...traces].filter((id) => ![SAMPLED, LOST, ...TOGETHER].includes(id))).toEqual([]);
   });
 
   it("answers all the same, whatever becomes of the spans", () => {

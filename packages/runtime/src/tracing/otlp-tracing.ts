@@ -21,6 +21,8 @@ export interface OtlpTracingOptions extends Omit<TracingOptions, "config"> {
   /** Without `/v1/traces`. */
   readonly endpoint: string;
   readonly ratio: number;
+  /** Whether a trace that a caller has sampled is gone on with in any case. */
+  readonly trustsCallers: boolean;
 }
 
 const KINDS = {
@@ -45,16 +47,17 @@ export class OtlpTracing implements Tracing {
   readonly #exporter: WatchedExporter;
   readonly #propagator = new W3CTraceContextPropagator();
 
-  constructor({ endpoint, ratio, service, instance, logger, registry }: OtlpTracingOptions) {
+  constructor({ endpoint, ratio, trustsCallers, service, instance, logger, registry }: OtlpTracingOptions) {
     const url = `${endpoint.replace(/\/+$/, "")}/v1/traces`;
     this.#exporter = new WatchedExporter(new OTLPTraceExporter({ url, timeoutMillis: EXPORT_TIMEOUT_MS }), { logger, registry });
+    const root = new TraceIdRatioBasedSampler(ratio);
     this.#provider = new TracerProvider({
       resource: resourceFromAttributes({
         "service.namespace": "moiety",
         "service.name": service,
         "service.instance.id": instance,
       }),
-      sampler: new ParentBasedSampler({ root: new TraceIdRatioBasedSampler(ratio) }),
+      sampler: new ParentBasedSampler({ root, ...(trustsCallers ? {} : { remoteParentSampled: root }) }),
       spanLimits: { attributeCountLimit: 32, attributeValueLengthLimit: 256, linkCountLimit: 16, eventCountLimit: 16 },
       spanProcessors: [
         new BatchSpanProcessor({

@@ -43,6 +43,25 @@ describe("tracing", () => {
     await Promise.all([none.close(), all.close()]);
   });
 
+  it("does as the ratio says where clients are not to decide, but goes on with their traces", async () => {
+    const options = {
+      service: "test",
+      instance: "test",
+      logger: createLogger({ service: "test", instance: "test", level: "silent" }),
+    };
+    const open = (MOIETY_TRACE_RATIO: number) =>
+      openTracing({
+        ...options,
+        registry: new Registry(),
+        config: { MOIETY_OTLP_ENDPOINT: NOWHERE, MOIETY_TRACE_RATIO, MOIETY_TRACE_CLIENTS_DECIDE: false },
+      });
+    const [none, all] = [await open(0), await open(1)];
+    expect(none.begin("GET /", CLIENT)).toBeUndefined();
+    expect(all.begin("GET /", CLIENT)?.traceId).toBe(CLIENT.traceparent.slice(3, 35));
+    expect(all.begin("GET /", UNSAMPLED)).toBeUndefined();
+    await Promise.all([none.close(), all.close()]);
+  });
+
   it("goes on with what another process wrote, as text or packed, and with nothing else", async () => {
     const tracing = await open(0);
     const span = tracing.begin("GET /", CLIENT);
@@ -94,6 +113,6 @@ describe("tracing", () => {
     for (const MOIETY_TRACE_RATIO of ["1.1", "-1", "all"]) {
       expect(() => parseConfig(schema, { MOIETY_TRACE_RATIO })).toThrow(/MOIETY_TRACE_RATIO: /);
     }
-    expect(parseConfig(schema, { MOIETY_TRACE_RATIO: ".5" })).toEqual({ MOIETY_TRACE_RATIO: 0.5 });
+    expect(parseConfig(schema, { MOIETY_TRACE_RATIO: ".5" })).toMatchObject({ MOIETY_TRACE_RATIO: 0.5 });
   });
 });

@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from "node:http";
 import type { Registry } from "prom-client";
 import { z } from "zod";
+import { env } from "../config.js";
 import type { Logger } from "../logger.js";
 
 /** How a process is told where its spans go. */
@@ -19,7 +20,10 @@ export const samplingConfigShape = {
     .transform(Number)
     .pipe(z.number().min(0).max(1))
     .default(0.01)
-    .describe("share of requests traced, 0 to 1, of those whose clients have not decided so themselves by `traceparent`"),
+    .describe("share of requests traced, 0 to 1, of those whose clients have not decided themselves by `traceparent`"),
+  MOIETY_TRACE_CLIENTS_DECIDE: env
+    .flag(true)
+    .describe("whether what a client's `traceparent` says to be sampled is traced; false: the ratio decides on that as well"),
 };
 
 export type SpanAttributes = Readonly<Record<string, string | number | boolean>>;
@@ -70,7 +74,11 @@ export const untraced: Tracing = {
 };
 
 export interface TracingOptions {
-  readonly config: { readonly MOIETY_OTLP_ENDPOINT?: string | undefined; readonly MOIETY_TRACE_RATIO?: number };
+  readonly config: {
+    readonly MOIETY_OTLP_ENDPOINT?: string | undefined;
+    readonly MOIETY_TRACE_RATIO?: number;
+    readonly MOIETY_TRACE_CLIENTS_DECIDE?: boolean;
+  };
   readonly service: string;
   readonly instance: string;
   readonly logger: Logger;
@@ -79,8 +87,12 @@ export interface TracingOptions {
 
 /** Loads the SDK only when there is somewhere to send spans to. */
 export async function openTracing(options: TracingOptions): Promise<Tracing> {
-  const { MOIETY_OTLP_ENDPOINT: endpoint, MOIETY_TRACE_RATIO: ratio = 0 } = options.config;
+  const {
+    MOIETY_OTLP_ENDPOINT: endpoint,
+    MOIETY_TRACE_RATIO: ratio = 0,
+    MOIETY_TRACE_CLIENTS_DECIDE: trusts = true,
+  } = options.config;
   if (endpoint === undefined) return untraced;
   const { OtlpTracing } = await import("./otlp-tracing.js");
-  return new OtlpTracing({ ...options, endpoint, ratio });
+  return new OtlpTracing({ ...options, endpoint, ratio, trustsCallers: trusts });
 }
