@@ -1,8 +1,11 @@
 #!/usr/bin/env node
-// Makes dashboards/*.json from panels.mjs. `--check` says which are out of date and ends with 1.
+// Makes dashboards/*.json from panels/*.mjs, in which a query is named by its legend. `--check` says which are out of date and ends with 1.
 import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { DASHBOARDS } from "./panels.mjs";
+import { capacity } from "./panels/capacity.mjs";
+import { experts } from "./panels/experts.mjs";
+import { serviceLevel } from "./panels/service-level.mjs";
+import { tenants } from "./panels/tenants.mjs";
 
 const FOLDER = fileURLToPath(new URL("dashboards/", import.meta.url));
 const DATASOURCE = { type: "prometheus", uid: "prometheus" };
@@ -87,7 +90,10 @@ function dashboardOf({ uid, title, rows, variables = [] }) {
   };
 }
 
-const made = DASHBOARDS.map((each) => [`${each.uid}.json`, `${JSON.stringify(dashboardOf(each), undefined, 2)}\n`]);
+const made = [serviceLevel, experts, capacity, tenants].map((each) => [
+  `${each.uid}.json`,
+  `${JSON.stringify(dashboardOf(each), undefined, 2)}\n`,
+]);
 const names = readdirSync(FOLDER);
 const read = (name) => (names.includes(name) ? readFileSync(FOLDER + name, "utf8") : undefined);
 const stale = made.filter(([name, text]) => read(name) !== text);

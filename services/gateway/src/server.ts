@@ -45,6 +45,9 @@ const isApiPath = (path: string): boolean => /^\/(v1|tokenize|detokenize)([/?]|$
 /** By the route that was found as well as by the text: the router decodes what a path spells in percent signs. */
 const isApi = (request: FastifyRequest): boolean => isApiPath(request.routeOptions.url ?? "") || isApiPath(request.url);
 
+/** What a request was answered with, once its connection or its answer has ended. */
+const statusOf = ({ raw }: FastifyReply): number => (raw.writableFinished ? raw.statusCode : CLIENT_CLOSED);
+
 /** Requests that are being answered. */
 class Traffic {
   draining = false;
@@ -118,6 +121,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     if (isApi(request)) tenants.set(request, await authenticate({ fixed, issued }, request.headers.authorization));
   });
   spans = addRequestSpans(app, { tracing, isTraced: isApi });
+  countByTenant(app, context);
   addProcessRoutes(app, { registry, readiness: () => missingForReadiness(context, traffic) });
   await app.register(async (scope) => addOpenAiRoutes(scope, context));
   if (batches) await app.register(async (scope) => addFileAndBatchRoutes(scope, context, batches));
@@ -155,6 +159,15 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       return closed;
     },
   };
+}
+
+/** Answers to those that have a key, or need none. */
+function countByTenant(app: FastifyInstance, { metrics, tenantOf }: GatewayContext): void {
+  app.addHook("onRequest", async (request, reply) => {
+    if (!isApi(request)) return;
+    const tenant = tenantOf(request);
+    reply.raw.once("close", () => metrics.tenants.responded(tenant, statusOf(reply)));
+  });
 }
 
 function openKeyStore(config: GatewayConfig, clock: Clock, logger: Logger): KeyStore {
@@ -253,7 +266,7 @@ function addTraffic(app: FastifyInstance, context: GatewayContext, traffic: Traf
   app.addHook("onRequest", async (request, reply) => {
     reply.raw.once("close", () => {
       const route = request.routeOptions.url ?? "none";
-      const status = reply.raw.writableFinished ? reply.raw.statusCode : CLIENT_CLOSED;
+      const status = statusOf(reply);
       metrics.response({ route, status });
       if (!isApi(request)) return;
       const durationMs = context.elapsedMs(request);

@@ -48,7 +48,9 @@ export class Generation {
     this.#follow = ({ record }) =>
       isWhole ? new RequestFollower(record, { producer, clock, signal }) : producer.follow(record.id, 0, signal);
     const promptTokens = options.plans.map(({ record }) => record.promptTokens.length);
-    const timer = options.metrics.startGeneration(promptTokens, options.timed ?? true);
+    const [plan] = options.plans;
+    invariant(plan !== undefined, "a generation has a choice");
+    const timer = options.metrics.startGeneration({ tenant: plan.record.tenant, promptTokens, timed: options.timed ?? true });
     const { trace } = options;
     this.#timer = trace === undefined ? timer : tracedTimer(timer, trace, promptTokens.length);
   }
