@@ -1,3 +1,4 @@
+import { ACTIVATION_CHOICES } from "@moiety/kernels";
 import { InvalidArgumentError, Option } from "commander";
 
 /** Parses an option that is an integer between two bounds, inclusive. */
@@ -47,9 +48,12 @@ const UNITS: ReadonlyMap<string, number> = new Map([
 ]);
 
 export const activationOption = () =>
-  new Option("--activation <type>", "number format of activations; int8: within MXFP4 experts; default: bf16")
+  new Option(
+    "--activation <type>",
+    "number format of activations; int8: within MXFP4 experts; default: int8 where experts are MXFP4, else bf16",
+  )
     .env("MOIETY_ACTIVATION")
-    .choices(["f32", "bf16", "int8"]);
+    .choices(ACTIVATION_CHOICES);
 
 export const kernelLevelOption = () =>
   new Option("--kernel-level <level>", "instruction set; default: the best of this CPU")

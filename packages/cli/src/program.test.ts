@@ -65,7 +65,7 @@ describe("moiety up", () => {
     [["--port", "0"], "Expected an integer from 1 to 65535"],
     [["--port", "80x"], "Expected an integer from 1 to 65535"],
     [["--experts", "-1"], "Expected an integer from 1 to 256"],
-    [["--activation", "fp8"], "Allowed choices are f32, bf16, int8"],
+    [["--activation", "fp8"], "Allowed choices are auto, f32, bf16, int8"],
     [["--kernel-level", "sse"], "Allowed choices are scalar, avx2, avx512, neon"],
     [["--expert", "2"], "unknown option '--expert'"],
   ])("refuses %j and says what it expected", async (argv, message) => {

@@ -1,3 +1,4 @@
+export { ACTIVATION_CHOICES, type ActivationChoice, activationFor } from "./activation.js";
 export {
   type BenchmarkOptions,
   benchmarkKernels,

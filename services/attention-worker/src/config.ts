@@ -1,4 +1,5 @@
 import { cpus, hostname } from "node:os";
+import { ACTIVATION_CHOICES } from "@moiety/kernels";
 import { env, processConfigShape, tlsConfigShape, tracingConfigShape } from "@moiety/runtime";
 import { z } from "zod";
 
@@ -33,9 +34,11 @@ export const attentionWorkerConfigSchema = z
       .optional()
       .describe("instruction set of the kernels; absent: the best of this CPU"),
     MOIETY_ACTIVATION: z
-      .enum(["bf16", "f32", "int8"])
-      .default("bf16")
-      .describe("number format of activations and of the KV cache; int8: bf16, but int8 within MXFP4 experts"),
+      .enum(ACTIVATION_CHOICES)
+      .default("auto")
+      .describe(
+        "number format of activations and of the KV cache; int8: bf16, but int8 within MXFP4 experts; auto: int8 where experts are MXFP4, else bf16",
+      ),
     MOIETY_KV_TOKENS: env
       .integer({ min: 1, max: 1 << 30, fallback: 32_768 })
       .describe(

@@ -1,6 +1,8 @@
 import {
   type Activation,
+  type ActivationChoice,
   type AttentionEngine,
+  activationFor,
   type KernelLevel,
   type Kernels,
   type KvPoolSpec,
@@ -14,7 +16,7 @@ export interface OpenModelOptions {
   readonly threads: number;
   /** Absent: the best that this CPU has. */
   readonly level?: KernelLevel;
-  readonly activation: Activation;
+  readonly activation: ActivationChoice;
   /** Pages, given the checkpoint's window. */
   kv(checkpoint: Checkpoint): KvPoolSpec;
 }
@@ -31,8 +33,9 @@ export interface OpenModel {
 
 /** @throws AppError NOT_FOUND or INVALID_ARGUMENT for a checkpoint that cannot be served. */
 export async function openModel(options: OpenModelOptions): Promise<OpenModel> {
-  const { directory, threads, level, activation } = options;
+  const { directory, threads, level } = options;
   const checkpoint = await openCheckpoint(directory);
+  const activation = activationFor(options.activation, checkpoint.expertFormat);
   const kernels = await openKernels({ threads, ...(level === undefined ? {} : { level }) });
   const { config } = checkpoint;
   const kv = options.kv(checkpoint);

@@ -1,3 +1,4 @@
+import { ACTIVATION_CHOICES } from "@moiety/kernels";
 import { env, processConfigShape, tlsConfigShape, tracingConfigShape } from "@moiety/runtime";
 import { z } from "zod";
 
@@ -17,9 +18,11 @@ export const expertWorkerConfigSchema = z.object({
     .optional()
     .describe("where attention workers reach it: host, host:port or unix:path; absent: the listen address"),
   MOIETY_ACTIVATION: z
-    .enum(["f32", "bf16", "int8"])
-    .default("bf16")
-    .describe("number format of activations; int8: within MXFP4 experts, bf16 elsewhere; the same in the whole cluster"),
+    .enum(ACTIVATION_CHOICES)
+    .default("auto")
+    .describe(
+      "number format of activations; int8: within MXFP4 experts, bf16 elsewhere; auto: int8 where experts are MXFP4, else bf16; the same in the whole cluster",
+    ),
   MOIETY_KERNEL_LEVEL: z
     .enum(["scalar", "avx2", "avx512", "neon"])
     .optional()

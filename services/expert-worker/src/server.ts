@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { type Clock, type PlacementTable, parseWorkerId, systemClock, type WorkerId } from "@moiety/core";
-import { openKernels } from "@moiety/kernels";
+import { activationFor, openKernels } from "@moiety/kernels";
 import { openCheckpoint } from "@moiety/model";
 import { expertRowService, modelIdentity } from "@moiety/proto";
 import {
@@ -56,7 +56,7 @@ export async function startExpertWorker(options: ExpertWorkerOptions): Promise<E
   const level = config.MOIETY_KERNEL_LEVEL;
   const kernels = openKernels({ threads: config.MOIETY_THREADS, ...(level !== undefined && { level }) });
   const { fingerprint, config: model } = checkpoint;
-  const activation = config.MOIETY_ACTIVATION;
+  const activation = activationFor(config.MOIETY_ACTIVATION, checkpoint.expertFormat);
   const source: ExpertSource = {
     model: modelIdentity({ fingerprint, config: model, activation, kernelFamily: kernels.familyOf(activation) }),
     engine: kernels.createExpertEngine({ config: model, activation }),

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { parseWorkerId } from "@moiety/core";
-import { type ExpertEngine, type Kernels, openKernels } from "@moiety/kernels";
+import { activationFor, type ExpertEngine, type Kernels, openKernels } from "@moiety/kernels";
 import { openCheckpoint } from "@moiety/model";
 import { modelIdentity, rowBytesOf } from "@moiety/proto";
 import { ControlClient, createLogger } from "@moiety/runtime";
@@ -62,9 +62,10 @@ beforeAll(async () => {
   const checkpoint = await openCheckpoint(CHECKPOINT);
   kernels = openKernels({ threads: 1 });
   const { config, fingerprint } = checkpoint;
-  const model = modelIdentity({ fingerprint, config, activation: "bf16", kernelFamily: kernels.familyOf("bf16") });
+  const activation = activationFor("auto", checkpoint.expertFormat);
+  const model = modelIdentity({ fingerprint, config, activation, kernelFamily: kernels.familyOf(activation) });
   rowBytes = rowBytesOf(model);
-  const engine: ExpertEngine = kernels.createExpertEngine({ config, activation: "bf16" });
+  const engine: ExpertEngine = kernels.createExpertEngine({ config, activation });
   const { layers, experts, expertsPerToken } = config;
   for (let layer = 0; layer < layers; layer += 1) {
     for (let expert = 0; expert < experts; expert += 1) await engine.load(checkpoint.expertRefs(layer, expert));

@@ -1,3 +1,5 @@
+import type { ActivationChoice } from "@moiety/kernels";
+
 /** What `moiety up` was told, with its defaults filled in. */
 export interface ClusterOptions {
   /** Folder of the checkpoint, absolute. */
@@ -16,7 +18,7 @@ export interface ClusterOptions {
   readonly replicas: number;
   /** Compute threads of each worker. */
   readonly threads: number;
-  readonly activation?: "f32" | "bf16" | "int8";
+  readonly activation?: ActivationChoice;
   readonly kernelLevel?: string;
   /** Workers reach each other over TCP; default: over Unix sockets in the data folder, which cost less. */
   readonly tcp?: boolean;

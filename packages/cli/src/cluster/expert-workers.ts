@@ -4,6 +4,7 @@ import { constants, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { invariant } from "@moiety/core";
+import type { ActivationChoice } from "@moiety/kernels";
 import { Cluster } from "./cluster.js";
 import type { ClusterOptions } from "./cluster-options.js";
 import { freePorts } from "./ports.js";
@@ -15,7 +16,7 @@ export interface ExpertWorkersOptions {
   readonly workers: number;
   /** Compute threads of each worker. */
   readonly threads: number;
-  readonly activation?: "f32" | "bf16" | "int8";
+  readonly activation?: ActivationChoice;
   readonly kernelLevel?: string;
   readonly environment: NodeJS.ProcessEnv;
   /** Tells the user one line. */

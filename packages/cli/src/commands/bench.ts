@@ -50,7 +50,7 @@ export function benchCommand(run: (names: readonly string[], flags: BenchFlags) 
     .addOption(kernelLevelOption())
     .addOption(
       new Option("--activation <types>", "model: number formats of activations, separated by commas")
-        .default(["bf16"], "bf16")
+        .default(["int8", "bf16"], "int8,bf16")
         .argParser(activations),
     )
     .option(

@@ -2,6 +2,7 @@ import { availableParallelism } from "node:os";
 import { basename, resolve } from "node:path";
 import type { EvaluationExperts, NamedCase } from "@moiety/attention-worker";
 import { AppError } from "@moiety/core";
+import type { ActivationChoice } from "@moiety/kernels";
 import { openCheckpoint } from "@moiety/model";
 import { createLogger } from "@moiety/runtime";
 import { Command, Option } from "commander";
@@ -19,7 +20,7 @@ export interface EvalFlags extends PromptFlags {
   readonly generate: number;
   readonly chunkTokens: number;
   readonly threads: number;
-  readonly activation?: "f32" | "bf16" | "int8";
+  readonly activation?: ActivationChoice;
   readonly kernelLevel?: "scalar" | "avx2" | "avx512" | "neon";
 }
 
@@ -133,7 +134,7 @@ async function evaluateOn(experts: EvaluationExperts, { model, cases, flags }: E
     experts,
     threads: flags.threads,
     ...(flags.kernelLevel === undefined ? {} : { level: flags.kernelLevel }),
-    activation: flags.activation ?? "bf16",
+    activation: flags.activation ?? "auto",
     chunkTokens: flags.chunkTokens,
     generate: flags.generate,
     contextTokens: longest,

@@ -3,6 +3,7 @@ import { availableParallelism } from "node:os";
 import { basename, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { AppError } from "@moiety/core";
+import type { ActivationChoice } from "@moiety/kernels";
 import { openCheckpoint } from "@moiety/model";
 import { Command, Option } from "commander";
 import { Cluster } from "../cluster/cluster.js";
@@ -28,7 +29,7 @@ export interface UpFlags {
   readonly colocated: boolean;
   readonly replicas: number;
   readonly threads?: number;
-  readonly activation?: "f32" | "bf16" | "int8";
+  readonly activation?: ActivationChoice;
   readonly kernelLevel?: string;
   readonly tcp?: boolean;
   readonly dataDir: string;

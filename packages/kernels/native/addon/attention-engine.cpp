@@ -26,13 +26,14 @@ void check_kv(const KvPoolShape& kv) {
 }  // namespace
 
 AttentionEngine::AttentionEngine(FileRegistry& files, const KernelTable& kernels, ModelShape shape, const AttentionRefs& refs,
-                                 Activation activation, KvPoolShape kv)
+                                 Activation activation, KvPoolShape kv, int loading_threads)
     : kernels_(kernels),
       shape_(std::move(shape)),
       activation_(activation),
       kv_(kv),
       rope_(make_rope_table(shape_.rope, shape_.head_dim)),
       round_(rounds_to_bf16(activation)),
+      loading_threads_(loading_threads),
       normed_(kernels, round_ ? pair_kernels(kernels.name) : nullptr),
       attended_(kernels, round_ ? pair_kernels(kernels.name) : nullptr) {
   check_kv(kv_);
@@ -73,10 +74,13 @@ MappedTensor AttentionEngine::take(FileRegistry& files, const TensorRef& ref, co
 
 DenseLinear AttentionEngine::take_linear(FileRegistry& files, const TensorRef& weight, const TensorRef* bias, int64_t out, int64_t in) {
   DenseLinear linear;
-  linear.weight = take(files, weight, {out, in});
+  linear.weight = round_ ? map_tensor(files, weight, "bf16", {out, in}) : take(files, weight, {out, in});
   if (bias != nullptr) linear.bias = take(files, *bias, {out});
   linear.plain = {linear.weight.data(), linear.bias.data(), in, out};
-  if (round_) pack(linear);
+  if (round_) {
+    weights_bytes_ += linear.weight.length();
+    pack(linear, loading_threads_);
+  }
   return linear;
 }
 

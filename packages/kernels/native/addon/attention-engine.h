@@ -41,9 +41,9 @@ using ExpertRowPointers = std::vector<const uint8_t*>;
 
 class AttentionEngine {
  public:
-  // Maps, checks and reads in the weights; reserves the KV pools. Throws Fault.
+  // Maps, checks and reads in the weights, on so many threads where they are packed; reserves the KV pools. Throws Fault.
   AttentionEngine(FileRegistry& files, const KernelTable& kernels, ModelShape shape, const AttentionRefs& refs, Activation activation,
-                  KvPoolShape kv);
+                  KvPoolShape kv, int loading_threads);
   ~AttentionEngine();
   AttentionEngine(const AttentionEngine&) = delete;
   AttentionEngine& operator=(const AttentionEngine&) = delete;
@@ -91,6 +91,7 @@ class AttentionEngine {
   const KvPoolShape kv_;
   const RopeTable rope_;
   const bool round_;
+  const int loading_threads_;
   MappedTensor embedding_, final_norm_;
   DenseLinear unembedding_;
   std::vector<Layer> layers_;

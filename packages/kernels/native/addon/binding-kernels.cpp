@@ -13,7 +13,7 @@ class CreateAttentionEngine : public Operation {
 
  protected:
   void compute(Team&) override {
-    engine_ = std::make_shared<AttentionEngine>(host_->files(), host_->kernels(), shape_, refs_, activation_, kv_);
+    engine_ = std::make_shared<AttentionEngine>(host_->files(), host_->kernels(), shape_, refs_, activation_, kv_, host_->threads());
   }
   Napi::Value result(Napi::Env env) override {
     const Napi::Object object = env.GetInstanceData<AddonData>()->attention_engine.New({});

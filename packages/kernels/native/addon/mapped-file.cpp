@@ -75,20 +75,26 @@ std::shared_ptr<MappedFile> FileRegistry::open(const std::string& path) {
   return file;
 }
 
-void MappedTensor::populate() const {
-  if (length_ == 0) return;
-  const PageRange range = pages_of(data_, length_);
+void MappedTensor::populate(int64_t from, int64_t length) const {
+  if (length == 0) return;
+  const PageRange range = pages_of(data_ + from, length);
   ::madvise(range.begin, range.length, MADV_WILLNEED);
 #ifdef MADV_POPULATE_READ
   if (::madvise(range.begin, range.length, MADV_POPULATE_READ) == 0) return;
   // EINVAL comes from a system that does not know this advice.
   if (errno != EINVAL) {
-    throw Fault("DATA_LOSS", format("bytes %lld to %lld of %s cannot be read: %s", static_cast<long long>(data_ - file_->data()),
-                                    static_cast<long long>(data_ - file_->data() + length_) - 1, file_->path().c_str(), std::strerror(errno)));
+    const long long first = static_cast<long long>(data_ - file_->data() + from);
+    throw Fault("DATA_LOSS", format("bytes %lld to %lld of %s cannot be read: %s", first, first + static_cast<long long>(length) - 1,
+                                    file_->path().c_str(), std::strerror(errno)));
   }
 #endif
   const size_t step = page_size();
   for (size_t at = 0; at < range.length; at += step) static_cast<void>(*static_cast<volatile uint8_t*>(range.begin + at));
+}
+
+void MappedTensor::release(int64_t from, int64_t length) const {
+  const PageRange range = pages_of(data_ + from, length);
+  ::madvise(range.begin, range.length, MADV_DONTNEED);
 }
 
 MappedTensor map_tensor(FileRegistry& files, const TensorRef& ref, const char* dtype, const std::vector<int64_t>& shape) {

@@ -54,7 +54,11 @@ class MappedTensor {
   int64_t length() const { return length_; }
   // Reads the tensor's pages in, so that the first use does not wait for the disk. Throws Fault DATA_LOSS when they cannot
   // be read: the disk fails, or the file was cut after it was mapped.
-  void populate() const;
+  void populate() const { populate(0, length_); }
+  // The same for `length` bytes from `from` on.
+  void populate(int64_t from, int64_t length) const;
+  // Gives their pages back to the system early; whoever reads them again waits for them.
+  void release(int64_t from, int64_t length) const;
 
  private:
   friend MappedTensor map_tensor(FileRegistry&, const TensorRef&, const char*, const std::vector<int64_t>&);

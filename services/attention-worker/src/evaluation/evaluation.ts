@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { AppError, type Clock, parseWorkerId, systemClock } from "@moiety/core";
-import type { Activation, KernelLevel } from "@moiety/kernels";
+import type { ActivationChoice, KernelLevel } from "@moiety/kernels";
 import type { Logger } from "@moiety/runtime";
 import type { ExpertPool } from "../experts/expert-pool.js";
 import { KvCache } from "../kv-cache/kv-cache.js";
@@ -30,7 +30,7 @@ export interface EvaluationOptions {
   readonly experts: EvaluationExperts;
   readonly threads: number;
   readonly level?: KernelLevel;
-  readonly activation: Activation;
+  readonly activation: ActivationChoice;
   /** Tokens of a prompt per pass. Default: 512. */
   readonly chunkTokens?: number;
   /** Tokens to draw greedily after each prompt. Default 32. */
