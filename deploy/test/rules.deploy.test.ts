@@ -2,45 +2,40 @@ import { spawnSync } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
+import { documentedMetrics, findProgram, RULES_FOLDER, RULES_TESTS_FOLDER, readPanels, readRules, seriesOf } from "./observed.js";
 import { REPOSITORY, readText } from "./repository.js";
 
-interface Rule {
-  readonly alert?: string;
-  readonly record?: string;
-  readonly expr: string;
-  readonly labels?: { readonly severity?: string };
-  readonly annotations?: { readonly summary?: string; readonly runbook?: string };
+interface RuleTest {
+  readonly alert_rule_test?: readonly { readonly alertname: string; readonly exp_alerts?: readonly unknown[] }[];
+  readonly promql_expr_test?: readonly { readonly expr: string }[];
 }
 
-const FOLDER = "deploy/prometheus/rules";
-const files = readdirSync(`${REPOSITORY}${FOLDER}`);
-const rules = files.flatMap((file) => {
-  const { groups } = parse(readText(`${FOLDER}/${file}`)) as { readonly groups: readonly { readonly rules: readonly Rule[] }[] };
-  return groups.flatMap((group) => group.rules);
-});
+const rules = readRules().flatMap(({ groups }) => groups.flatMap((group) => group.rules));
 const alerts = rules.filter((rule) => rule.alert !== undefined);
-const hasPromtool = spawnSync("promtool", ["--version"]).status === 0;
-if (!hasPromtool) console.log("skipped: there is no promtool; Debian's package prometheus has it");
+const tests = readdirSync(`${REPOSITORY}${RULES_TESTS_FOLDER}`).flatMap(
+  (file) => (parse(readText(`${RULES_TESTS_FOLDER}/${file}`)) as { readonly tests: readonly RuleTest[] }).tests,
+);
+const promtool = findProgram("promtool");
 
-function promtool(...words: string[]): void {
-  const { status, stdout, stderr } = spawnSync("promtool", words, { cwd: REPOSITORY, encoding: "utf8" });
+function check(...words: string[]): void {
+  const { status, stdout, stderr } = spawnSync(promtool ?? "", words, { cwd: REPOSITORY, encoding: "utf8" });
   expect(`${stdout}${stderr}`).toContain("SUCCESS");
   expect(status).toBe(0);
 }
 
+/** The names that expressions read and that neither the documentation nor a rule knows. */
+function unknownOf(expressions: readonly string[]): readonly string[] {
+  const known = new Set(documentedMetrics());
+  for (const { record } of rules) if (record !== undefined) known.add(record);
+  const isKnown = (name: string) => known.has(name) || known.has(name.replace(/_(bucket|sum|count)$/, ""));
+  const used = expressions.flatMap(seriesOf);
+  expect(used.length).toBeGreaterThan(10);
+  return used.filter((name) => !isKnown(name));
+}
+
 describe("the rules of Prometheus", () => {
   it("read metrics that exist", () => {
-    const listed = readText("docs/metrics.md").matchAll(/^\| `([\w:]+)` \|/gm);
-    const known = new Set([...listed].map(([, name]) => name));
-    for (const { record } of rules) if (record !== undefined) known.add(record);
-    // Of processes with certificates alone, so that no table has it.
-    for (const [, name] of readText("docs/security.md").matchAll(/`(moiety_\w+)`/g)) known.add(name);
-    const used = new Set<string>();
-    for (const { expr } of rules) {
-      for (const [name] of expr.matchAll(/\b(?:vllm:|moiety[_:])[\w:]+/g)) used.add(name.replace(/_(bucket|sum|count)$/, ""));
-    }
-    expect(used.size).toBeGreaterThan(10);
-    expect([...used].filter((name) => !known.has(name))).toEqual([]);
+    expect(unknownOf(rules.map(({ expr }) => expr))).toEqual([]);
   });
 
   it.each(alerts)("$alert says how bad it is, what is wrong, and what to do", ({ alert, labels, annotations }) => {
@@ -50,9 +45,36 @@ describe("the rules of Prometheus", () => {
     expect(readText("docs/runbooks.md")).toContain(`\n## ${alert}\n`);
   });
 
-  it.runIf(hasPromtool)("are rules, and fire when they should", () => {
-    for (const file of files) promtool("check", "rules", `${FOLDER}/${file}`);
-    for (const file of readdirSync(`${REPOSITORY}deploy/prometheus/tests`))
-      promtool("test", "rules", `deploy/prometheus/tests/${file}`);
+  it.each(rules)("$alert$record is tested with series that bring it about", ({ alert, record }) => {
+    const fires = tests.some(({ alert_rule_test: each = [] }) =>
+      each.some(({ alertname, exp_alerts: expected = [] }) => alertname === alert && expected.length > 0),
+    );
+    const counts = tests.some(({ promql_expr_test: each = [] }) => each.some(({ expr }) => record && expr.includes(record)));
+    expect(fires || counts).toBe(true);
+  });
+
+  it.runIf(promtool !== undefined)("are rules, and fire when they should", () => {
+    for (const file of readdirSync(`${REPOSITORY}${RULES_FOLDER}`)) check("check", "rules", `${RULES_FOLDER}/${file}`);
+    for (const file of readdirSync(`${REPOSITORY}${RULES_TESTS_FOLDER}`)) check("test", "rules", `${RULES_TESTS_FOLDER}/${file}`);
+  });
+});
+
+describe("the dashboards of Grafana", () => {
+  it("draw metrics that exist", () => {
+    expect(unknownOf(readPanels().flatMap(({ queries }) => queries))).toEqual([]);
+  });
+
+  it("are what is made from their panels", () => {
+    const { status, stderr } = spawnSync("node", ["deploy/grafana/generate.mjs", "--check"], {
+      cwd: REPOSITORY,
+      encoding: "utf8",
+    });
+    expect(stderr).toBe("");
+    expect(status).toBe(0);
+  });
+
+  it("are those that the chart carries", () => {
+    const carried = readdirSync(`${REPOSITORY}charts/moiety/files/dashboards`);
+    expect(carried).toEqual(readdirSync(`${REPOSITORY}deploy/grafana/dashboards`));
   });
 });

@@ -154,6 +154,14 @@ capabilities:
   value: {{ mul .drainTimeoutSeconds 1000 | quote }}
 {{- end -}}
 
+{{/* Takes root. Of every process but the router. */}}
+{{- define "moiety.tracesEnv" -}}
+{{- with .Values.monitoring.tracesUrl -}}
+- name: MOIETY_OTLP_ENDPOINT
+  value: {{ . | quote }}
+{{- end -}}
+{{- end -}}
+
 {{/* Takes root. The files are those of the secret, which change in place when it does. */}}
 {{- define "moiety.extraVolumeMounts" -}}
 {{- if .Values.redis.caSecretName }}

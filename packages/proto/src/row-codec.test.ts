@@ -25,6 +25,7 @@ const dispatchMessage: fc.Arbitrary<DispatchRows> = fc.record({
   pairCount: u32,
   pairs: bytes(300),
   rows: bytes(20_000),
+  traceContext: bytes(40),
 });
 
 const resultMessage: fc.Arbitrary<ResultRows> = fc.record({
@@ -45,15 +46,16 @@ const dispatchCase = fc
     pairCount: fc.nat({ max: 160 }),
     rowBytes: fc.constantFrom(2, 64, 66, 512),
     fill: fc.nat({ max: 255 }),
+    traceContext: fc.option(bytes(40), { nil: undefined }),
   })
   .chain((given) =>
     fc.record({ ...constants(given), rows: fc.subarray(Array.from({ length: given.sourceRows }, (_, row) => row)) }),
   )
-  .map(({ header, sourceRows, pairCount, rowBytes, fill, rows }) => {
+  .map(({ header, sourceRows, pairCount, rowBytes, fill, rows, traceContext }) => {
     const source = Uint8Array.from({ length: sourceRows * rowBytes }, (_, at) => (at * 31 + fill) & 0xff);
     const pairRows = Array.from({ length: pairCount }, (_, pair) => (pair * 7 + fill) & 0xffff);
     const experts = Array.from({ length: pairCount }, (_, pair) => pair * 300 + fill);
-    const content: DispatchContent = { source, rowBytes, rows, pairRows, experts };
+    const content: DispatchContent = { source, rowBytes, rows, pairRows, experts, traceContext };
     return { header, content };
   });
 
@@ -103,7 +105,8 @@ describe("the codec of calls", () => {
         }
         const sent = Array.from(rows, (row) => source.subarray(row * rowBytes, (row + 1) * rowBytes));
         const counts = { rowCount: rows.length, pairCount: pairRows.length };
-        expectSame(read, { ...header, ...counts, pairs, rows: Buffer.concat(sent) });
+        const { traceContext = Buffer.alloc(0) } = content;
+        expectSame(read, { ...header, ...counts, pairs, rows: Buffer.concat(sent), traceContext: Buffer.from(traceContext) });
       }),
     );
   });

@@ -30,6 +30,8 @@ export interface DispatchContent {
   readonly pairRows: ArrayLike<number>;
   /** Per pair. */
   readonly experts: ArrayLike<number>;
+  /** Absent: the call is not traced. */
+  readonly traceContext?: Uint8Array | undefined;
 }
 
 /** An encoded call, whose rows are copied only when gRPC puts it behind its prefix. */
@@ -102,11 +104,12 @@ export type OutgoingResult =
   | { readonly kind: "error"; readonly header: ResultHeader; readonly code: ErrorCode; readonly message: string };
 
 export function encodeDispatch({ header, content }: OutgoingDispatch): GatheredDispatch {
-  const { rows, rowBytes, pairRows, experts } = content;
+  const { rows, rowBytes, pairRows, experts, traceContext } = content;
   const pairCount = pairRows.length;
   const frame = new RowFrame(
     {
       headerTags: DISPATCH_HEADER,
+      optional: traceContext === undefined ? undefined : { tag: bytes(8), value: traceContext },
       leading: { tag: bytes(6), lengthBytes: pairCount * 4 },
       rowsTag: bytes(7),
       rowsBytes: rows.length * rowBytes,
@@ -153,7 +156,16 @@ function clip(text: string): string {
  */
 export function decodeDispatch(input: Buffer): DispatchRows {
   const reader = new WireReader(input, "DispatchRows");
-  const message: DispatchRows = { callId: 0, epoch: 0, layer: 0, rowCount: 0, pairCount: 0, pairs: EMPTY, rows: EMPTY };
+  const message: DispatchRows = {
+    callId: 0,
+    epoch: 0,
+    layer: 0,
+    rowCount: 0,
+    pairCount: 0,
+    pairs: EMPTY,
+    rows: EMPTY,
+    traceContext: EMPTY,
+  };
   while (!reader.done) {
     const tag = reader.tag();
     switch (tag) {
@@ -177,6 +189,9 @@ export function decodeDispatch(input: Buffer): DispatchRows {
         break;
       case 0x3a:
         message.rows = reader.bytes();
+        break;
+      case 0x42:
+        message.traceContext = reader.bytes();
         break;
       default:
         reader.skip(tag);

@@ -18,6 +18,8 @@ export interface LeadingField {
 export interface RowFrameLayout {
   /** Tags of the fixed32 header fields, in the order in which `encode` is given their values. */
   readonly headerTags: readonly number[];
+  /** A field with its value, before `leading`. */
+  readonly optional?: { readonly tag: number; readonly value: Uint8Array } | undefined;
   readonly leading?: LeadingField;
   readonly rowsTag: number;
   readonly rowsBytes: number;
@@ -41,10 +43,11 @@ export class RowFrame {
 
   /** Without rows in place, `encode` gives what stands before them, to be followed by `rowsBytes` bytes. */
   constructor(layout: RowFrameLayout, rowsInPlace = true) {
-    const { leading, rowsBytes, headerTags } = layout;
+    const { leading, optional, rowsBytes, headerTags } = layout;
+    const optionalLength = optional === undefined ? 0 : fieldLength(optional.value.length);
     const leadingLength = leading === undefined ? 0 : fieldLength(leading.lengthBytes);
     const rowsHead = rowsBytes === 0 ? 0 : fieldLength(rowsBytes) - rowsBytes;
-    const unpadded = GRPC_PREFIX_BYTES + headerTags.length * 5 + leadingLength + rowsHead;
+    const unpadded = GRPC_PREFIX_BYTES + headerTags.length * 5 + optionalLength + leadingLength + rowsHead;
     const padding = paddingFor(unpadded);
     const rowsStart = unpadded + padding;
     this.#layout = layout;
@@ -64,7 +67,7 @@ export class RowFrame {
 
   /** The message's bytes, a view of this frame. */
   encode(header: readonly number[]): Buffer {
-    const { headerTags, leading, rowsTag, rowsBytes } = this.#layout;
+    const { headerTags, optional, leading, rowsTag, rowsBytes } = this.#layout;
     invariant(header.length === headerTags.length, "one value for each header field");
     const memory = this.#memory;
     let at = this.#headerStart;
@@ -72,6 +75,12 @@ export class RowFrame {
       memory[at] = headerTags[index] as number;
       memory.writeUInt32LE(header[index] as number, at + 1);
       at += 5;
+    }
+    if (optional !== undefined && optional.value.length > 0) {
+      memory[at] = optional.tag;
+      at = writeVarint(memory, at + 1, optional.value.length);
+      memory.set(optional.value, at);
+      at += optional.value.length;
     }
     if (leading !== undefined && leading.lengthBytes > 0) {
       memory[at] = leading.tag;

@@ -34,7 +34,8 @@ function record(more: Partial<GenerationParams>): RequestRecord {
 function stored(given: RequestRecord): RequestRecord {
   const entries = encodeRecord(given);
   const values = RECORD_FIELDS.map((field) => {
-    const value = entries[entries.indexOf(field) + 1];
+    const at = entries.indexOf(field);
+    const value = at < 0 ? undefined : entries[at + 1];
     return value === undefined ? null : Buffer.from(value);
   });
   return decodeRecord(given.id, values);
@@ -47,6 +48,11 @@ describe("a stored request", () => {
   ])("is read as it was written, %s", (_name, more) => {
     const given = record(more);
     expect(() => checkRecord(given)).not.toThrow();
+    expect(stored(given)).toEqual(given);
+  });
+
+  it("keeps the span that it belongs to", () => {
+    const given = { ...record({}), traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01" };
     expect(stored(given)).toEqual(given);
   });
 

@@ -39,7 +39,16 @@ const finishSchema = z.object({
 }) satisfies z.ZodType<Finish>;
 
 /** The fields of a record's hash that hold the request itself, in the order in which scripts return them. */
-export const RECORD_FIELDS = ["tenant", "salt", "priority", "createdAt", "deadlineAt", "params", "prompt"] as const;
+export const RECORD_FIELDS = [
+  "tenant",
+  "salt",
+  "priority",
+  "createdAt",
+  "deadlineAt",
+  "params",
+  "prompt",
+  "traceparent",
+] as const;
 
 /** Field names and values, as HSET takes them. */
 export function encodeRecord(record: RequestRecord): (string | Buffer)[] {
@@ -49,6 +58,7 @@ export function encodeRecord(record: RequestRecord): (string | Buffer)[] {
     ...["params", JSON.stringify(record.params), "promptCount", String(record.promptTokens.length)],
     "prompt",
     packTokens(record.promptTokens),
+    ...(record.traceparent === undefined ? [] : ["traceparent", record.traceparent]),
   ];
 }
 
@@ -75,7 +85,7 @@ function wholeNumber(value: Buffer | null | undefined, field: string): number {
 
 /** Reads what {@link encodeRecord} wrote; `values` are in the order of {@link RECORD_FIELDS}. @throws AppError DATA_LOSS. */
 export function decodeRecord(id: RequestId, values: readonly (Buffer | null)[]): RequestRecord {
-  const [tenant, salt, priority, createdAt, deadlineAt, params, prompt] = values;
+  const [tenant, salt, priority, createdAt, deadlineAt, params, prompt, traceparent] = values;
   if (!tenant || !salt || !params || !prompt)
     throw new AppError("DATA_LOSS", "a stored request is incomplete", { retryable: false });
   return {
@@ -87,6 +97,7 @@ export function decodeRecord(id: RequestId, values: readonly (Buffer | null)[]):
     deadlineAtMs: wholeNumber(deadlineAt, "deadlineAt"),
     promptTokens: unpackTokens(prompt),
     params: checked(paramsSchema, params.toString()),
+    ...(traceparent ? { traceparent: traceparent.toString() } : {}),
   };
 }
 

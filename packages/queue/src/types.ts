@@ -43,6 +43,8 @@ export interface RequestRecord {
   readonly params: GenerationParams;
   /** Tokens of prompt and answer that it is expected to take, by which its tenant's turns are measured. Absent: estimated. */
   readonly expectedTokens?: number;
+  /** The span that the request belongs to, as W3C `traceparent`. Absent: not traced. */
+  readonly traceparent?: string;
 }
 
 export interface LoggedLogprob {

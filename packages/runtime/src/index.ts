@@ -9,4 +9,5 @@ export * from "./placement-message.js";
 export * from "./process-server.js";
 export { routerAddressField } from "./router-targets.js";
 export * from "./shutdown.js";
+export * from "./tracing/tracing.js";
 export * from "./transport.js";

@@ -1,6 +1,6 @@
 import { cpus, hostname } from "node:os";
 import { ACTIVATION_CHOICES } from "@moiety/kernels";
-import { env, processConfigShape, routerAddressField, tlsConfigShape } from "@moiety/runtime";
+import { env, processConfigShape, routerAddressField, tlsConfigShape, tracingConfigShape } from "@moiety/runtime";
 import { z } from "zod";
 
 /** Everything that an attention worker can be told. */
@@ -8,6 +8,7 @@ export const attentionWorkerConfigSchema = z
   .object({
     ...processConfigShape,
     ...tlsConfigShape,
+    ...tracingConfigShape,
     MOIETY_MODEL: env.text().describe("directory of the checkpoint"),
     MOIETY_MODEL_NAME: z.string().min(1).optional().describe("model_name of the metrics; absent: the directory's name"),
     MOIETY_REDIS_URL: env.text("redis://127.0.0.1:6379").describe("Redis of the queue and the token logs"),

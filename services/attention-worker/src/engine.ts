@@ -1,7 +1,7 @@
 import { AppError, type Clock, invariant } from "@moiety/core";
 import type { Sample } from "@moiety/kernels";
 import type { Claim } from "@moiety/queue";
-import type { Logger } from "@moiety/runtime";
+import { type Logger, type Tracing, untraced } from "@moiety/runtime";
 import { claimCapacity } from "./capacity.js";
 import type { EngineObserver } from "./engine-observer.js";
 import { whenAllAborted } from "./forward/abort.js";
@@ -25,6 +25,8 @@ export interface EngineOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly observer: EngineObserver;
+  /** Absent: nothing is traced. */
+  readonly tracing?: Tracing;
   /** What outputs are held to grammars with. Absent: requests with a grammar are refused. */
   readonly decoding?: Decoding;
   /** Told how many claims the engine can hold, whenever that changes. */
@@ -61,7 +63,7 @@ export class Engine {
   #running: Promise<void> | undefined;
 
   constructor(options: EngineOptions) {
-    const { cache, forward, limits, vocabSize, clock, logger, observer, decoding } = options;
+    const { cache, forward, limits, vocabSize, clock, logger, observer, tracing = untraced, decoding } = options;
     this.#options = options;
     this.#scheduler = new Scheduler(cache, limits);
     this.#canary = new Canary(cache, forward);
@@ -72,6 +74,7 @@ export class Engine {
       pageTokens: cache.pageTokens,
       clock,
       logger,
+      tracing,
       ...(decoding === undefined ? {} : { decoding }),
       onFinish: (finish) => observer.onFinish(finish),
       onChange: () => {
@@ -177,6 +180,7 @@ export class Engine {
     for (const outcome of outcomes) {
       const request = this.#requests.of(outcome.rows.sequence);
       if (request.isOver) continue;
+      request.trace?.endStep(outcome.kind === "failed" ? outcome.error.code : undefined);
       if (outcome.kind === "computed") this.#take(request, outcome);
       else if (this.#countFailure(request, outcome.error) >= MAX_FAILURES) suspects.push({ request, error: outcome.error });
     }

@@ -5,10 +5,12 @@ import {
   type ControlClient,
   createRegistry,
   type Logger,
+  openTracing,
   openTransport,
   type ProcessServer,
   plainTransport,
   startProcessServer,
+  type Tracing,
   type Transport,
 } from "@moiety/runtime";
 import type { AttentionWorkerConfig } from "./config.js";
@@ -51,6 +53,7 @@ export async function startAttentionWorker(options: AttentionWorkerOptions): Pro
   const registry = createRegistry({ service: "attention-worker", instance: workerId });
   const transport = usesExpertWorkers(config) ? await openTransport({ config, logger, registry }) : plainTransport;
   const modelName = config.MOIETY_MODEL_NAME ?? basename(config.MOIETY_MODEL);
+  const tracing = await openTracing({ config, service: "attention-worker", instance: workerId, logger, registry });
   const metrics = createAttentionMetrics({ registry, modelName, engine: workerId });
   let probe = async (): Promise<readonly string[]> => ["model: the checkpoint is being opened"];
   const http = await startProcessServer({
@@ -65,12 +68,15 @@ export async function startAttentionWorker(options: AttentionWorkerOptions): Pro
       logger.info({ ...progress, percent }, "opening the checkpoint");
       probe = async () => [`model: ${percent}% of the attention's weights are read`];
     };
-    const parts = await assemble({ options, workerId, transport, metrics, clock, onProgress });
+    const parts = await assemble({ options, workerId, transport, tracing, metrics, clock, onProgress });
     probe = parts.missing;
     logger.info({ httpPort: http.port, workerId, level: parts.model.kernels.level }, "attention worker started");
     let closed: Promise<void> | undefined;
     const close = (drainMs: number) => {
-      closed ??= closeAll(parts, http, drainMs).finally(() => transport.close());
+      closed ??= closeAll(parts, http, drainMs).finally(() => {
+        transport.close();
+        return tracing.close();
+      });
       return closed;
     };
     return { httpPort: http.port, missing: parts.missing, close };
@@ -96,12 +102,14 @@ interface Assembly {
   readonly options: AttentionWorkerOptions;
   readonly workerId: WorkerId;
   readonly transport: Transport;
+  readonly tracing: Tracing;
   readonly metrics: AttentionMetrics;
   readonly clock: Clock;
   onProgress(progress: OpeningProgress): void;
 }
 
-async function assemble({ options, workerId, transport, metrics, clock, onProgress }: Assembly): Promise<Parts> {
+async function assemble(assembly: Assembly): Promise<Parts> {
+  const { options, tracing, metrics, clock, onProgress } = assembly;
   const { config, logger } = options;
   let pools: KvCacheOptions | undefined;
   const model = await openModel({
@@ -125,7 +133,7 @@ async function assemble({ options, workerId, transport, metrics, clock, onProgre
     logger.fatal({ err: error }, "attention worker cannot go on");
     options.onBroken(error);
   };
-  const { pool, control, loaded } = await openExperts({ options, workerId, transport, metrics, clock }, model);
+  const { pool, control, loaded } = await openExperts(assembly, model);
   loaded.catch((error: unknown) => onBroken(AppError.from(error)));
   const consumer = createRequestConsumer({
     redisUrl: config.MOIETY_REDIS_URL,
@@ -157,6 +165,7 @@ async function assemble({ options, workerId, transport, metrics, clock, onProgre
     clock,
     logger,
     observer: metrics.engine,
+    tracing,
     ...(grammar === undefined ? {} : { decoding: { engine: grammar, clock, observer: metrics.grammar } }),
     onCapacity: (claims) => consumer.setCapacity(claims),
     onBroken,
@@ -172,7 +181,7 @@ async function assemble({ options, workerId, transport, metrics, clock, onProgre
   engine.start();
   const beat = () =>
     consumer.beat({
-      workerId,
+      workerId: assembly.workerId,
       modelFingerprint: model.checkpoint.fingerprint,
       maxContextTokens: contextTokens,
       ...engine.load,

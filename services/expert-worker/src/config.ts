@@ -1,5 +1,5 @@
 import { ACTIVATION_CHOICES } from "@moiety/kernels";
-import { env, processConfigShape, routerAddressField, tlsConfigShape } from "@moiety/runtime";
+import { env, processConfigShape, routerAddressField, tlsConfigShape, tracingConfigShape } from "@moiety/runtime";
 import { z } from "zod";
 
 const GIB = 1024 ** 3;
@@ -8,6 +8,7 @@ const GIB = 1024 ** 3;
 export const expertWorkerConfigSchema = z.object({
   ...processConfigShape,
   ...tlsConfigShape,
+  ...tracingConfigShape,
   MOIETY_WORKER_ID: env.text().describe("name of this worker, unique in the cluster and the same after a restart"),
   MOIETY_MODEL: env.text().describe("folder of the checkpoint: config.json and safetensors files"),
   MOIETY_ROUTER_ADDRESS: routerAddressField.default("127.0.0.1:7070"),

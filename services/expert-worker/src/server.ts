@@ -10,6 +10,7 @@ import {
   createServer,
   type Logger,
   listen,
+  openTracing,
   openTransport,
   startProcessServer,
   type Transport,
@@ -76,6 +77,7 @@ export async function serveExperts(options: ServeExpertsOptions): Promise<Expert
   const id = parseWorkerId(config.MOIETY_WORKER_ID);
   const registry = createRegistry({ service: "expert-worker", instance: id });
   const transport = await openTransport({ config, logger, registry });
+  const tracing = await openTracing({ config, service: "expert-worker", instance: id, logger, registry });
   let address = config.MOIETY_LISTEN_ADDRESS;
   let control: ControlClient | undefined;
   const parts = new WorkerParts({
@@ -83,6 +85,7 @@ export async function serveExperts(options: ServeExpertsOptions): Promise<Expert
     config,
     registry,
     transport,
+    tracing,
     source,
     logger,
     clock,
@@ -112,6 +115,7 @@ export async function serveExperts(options: ServeExpertsOptions): Promise<Expert
     links.close();
     await Promise.all([listening.close(), http.close(), holdings.close()]);
     transport.close();
+    await tracing.close();
     await options.onClosed?.();
   };
   return {

@@ -2,11 +2,12 @@ import { type Clock, invariant, type WorkerId } from "@moiety/core";
 import type { ExpertEngine } from "@moiety/kernels";
 import type { ExpertRefs } from "@moiety/model";
 import { type ModelIdentity, rowBytesOf } from "@moiety/proto";
-import type { createRegistry, Logger, Transport } from "@moiety/runtime";
+import type { createRegistry, Logger, Tracing, Transport } from "@moiety/runtime";
 import type { CallFacts } from "./calls/call-check.js";
 import { CallIntake } from "./calls/call-intake.js";
 import { Executor, type ExecutorObserver } from "./calls/executor.js";
 import { ExpertHeat } from "./calls/expert-heat.js";
+import { traceCalls } from "./calls/trace-calls.js";
 import type { ExpertWorkerConfig } from "./config.js";
 import { Holdings } from "./holdings/holdings.js";
 import { LinkService } from "./links/link-service.js";
@@ -24,6 +25,7 @@ export interface WorkerPartsOptions {
   readonly config: ExpertWorkerConfig;
   readonly registry: ReturnType<typeof createRegistry>;
   readonly transport: Transport;
+  readonly tracing: Tracing;
   readonly source: ExpertSource;
   readonly logger: Logger;
   readonly clock: Clock;
@@ -72,11 +74,12 @@ export class WorkerParts {
   }
 
   #createExecutor(): Executor {
-    const { source, config, clock, logger } = this.#options;
+    const { source, config, clock, logger, tracing } = this.#options;
     const observer: ExecutorObserver = {
       executed: (batch) => {
         this.heat.add(batch.calls);
         this.#metrics.executed(batch);
+        traceCalls(tracing, batch);
       },
       failed: (call) => {
         this.#metrics.failed(call);

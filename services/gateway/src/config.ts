@@ -1,4 +1,4 @@
-import { env, processConfigShape } from "@moiety/runtime";
+import { env, processConfigShape, samplingConfigShape, tracingConfigShape } from "@moiety/runtime";
 import { z } from "zod";
 import { jwtConfigShape } from "./auth/jwt-config.js";
 import { tenantConfigShape } from "./tenants/tenant-config.js";
@@ -6,6 +6,8 @@ import { tenantConfigShape } from "./tenants/tenant-config.js";
 /** Everything that a gateway can be told. */
 export const gatewayConfigSchema = z.object({
   ...processConfigShape,
+  ...tracingConfigShape,
+  ...samplingConfigShape,
   MOIETY_HTTP_PORT: env
     .integer({ min: 0, max: 65_535, fallback: 8080 })
     .describe("port of the API, /health, /ready and /metrics"),

@@ -11,6 +11,7 @@ import type { TokenNames } from "./openai/logprobs.js";
 import type { ResponseService } from "./responses/response-service.js";
 import type { Accounts } from "./tenants/accounts.js";
 import type { AuditTrail } from "./tenants/audit-trail.js";
+import type { SpanOf } from "./tracing/request-spans.js";
 import type { Workers } from "./workers.js";
 
 /** What every route needs. */
@@ -31,6 +32,7 @@ export interface GatewayContext {
   readonly callerOf: (request: FastifyRequest) => Caller;
   /** The tenant that a request's key belongs to. */
   readonly tenantOf: (request: FastifyRequest) => TenantId;
+  readonly spanOf: SpanOf;
   /** Milliseconds since a request came in. */
   readonly elapsedMs: (request: FastifyRequest) => number;
   /** API requests that this gateway is answering now. */

@@ -3,6 +3,7 @@ import type { RequestProducer } from "@moiety/queue";
 import { Counter, Gauge, Histogram, type Registry } from "prom-client";
 import type { ChoiceEnd } from "./generation/choice.js";
 import type { GrammarObserver } from "./grammar/check-grammar.js";
+import { type TenantGeneration, TenantMetrics } from "./tenants/tenant-metrics.js";
 
 const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640, 1_280];
 const TOKEN_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 5, 20, 80];
@@ -28,8 +29,8 @@ export interface GenerationTimer {
 }
 
 export interface GatewayMetrics {
-  /** `timed`: whether its times tell how the service does. */
-  startGeneration(promptTokens: readonly number[], timed: boolean): GenerationTimer;
+  startGeneration(generation: TenantGeneration): GenerationTimer;
+  readonly tenants: Pick<TenantMetrics, "responded">;
   response(labels: { readonly route: string; readonly status: number }): void;
   rejected(reason: "queue-full" | "too-many-streams" | "draining" | "tenant-limit"): void;
   slowClient(): void;
@@ -119,8 +120,9 @@ export function createGatewayMetrics(options: GatewayMetricsOptions): GatewayMet
   const waiting = countWaitingTokens(options.registry);
   addTenantDepth(options.registry, options.producer);
   const batches = createBatchMetrics(options.registry);
+  const tenants = new TenantMetrics(options);
 
-  const startGeneration = (promptTokens: readonly number[], timed: boolean): GenerationTimer => {
+  const timerOf = ({ promptTokens, timed }: TenantGeneration): GenerationTimer => {
     const startMs = options.clock.monotonicMs();
     const choices = promptTokens.map(() => ({ tokens: 0, firstMs: 0, lastMs: 0 }));
     const queued = promptTokens.map((tokens) => ({ tokens }));
@@ -165,7 +167,8 @@ export function createGatewayMetrics(options: GatewayMetricsOptions): GatewayMet
     };
   };
   return {
-    startGeneration,
+    startGeneration: (generation) => tenants.follow(timerOf(generation), generation),
+    tenants,
     response: ({ route, status }) => responses.inc({ route, status: String(status) }),
     rejected: (reason) => rejections.inc({ reason }),
     slowClient: () => slow.inc(),

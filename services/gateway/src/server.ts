@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { AppError, type Clock, invariant, systemClock } from "@moiety/core";
 import { createRequestProducer } from "@moiety/queue";
-import { addProcessRoutes, createRegistry, dropSilentConnections, type Logger } from "@moiety/runtime";
+import { addProcessRoutes, createRegistry, dropSilentConnections, type Logger, openTracing } from "@moiety/runtime";
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { addAdminRoutes } from "./admin/admin-routes.js";
 import { loadAdminKey } from "./auth/admin-key.js";
@@ -23,7 +23,8 @@ import { TokenNames } from "./openai/logprobs.js";
 import { openResponseService } from "./responses/response-service.js";
 import { Accounts } from "./tenants/accounts.js";
 import { AuditTrail } from "./tenants/audit-trail.js";
-import { addTraffic, isApi, Traffic } from "./traffic.js";
+import { addRequestSpans, type SpanOf } from "./tracing/request-spans.js";
+import { addTraffic, isApi, statusOf, Traffic } from "./traffic.js";
 import { Workers } from "./workers.js";
 
 export interface GatewayOptions {
@@ -49,6 +50,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const tokens = openJwtVerifier(config, clock);
   const model = await openServedModel(config.MOIETY_MODEL, config.MOIETY_MODEL_NAME);
   const registry = createRegistry({ service: "gateway", instance: config.MOIETY_GATEWAY_ID });
+  const tracing = await openTracing({ config, service: "gateway", instance: config.MOIETY_GATEWAY_ID, logger, registry });
   const producer = createRequestProducer({
     redisUrl: config.MOIETY_REDIS_URL,
     prefix: config.MOIETY_REDIS_PREFIX,
@@ -78,6 +80,8 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const app = createApp(config);
   dropSilentConnections(app);
   const responses = openResponseService({ config, clock, logger, metrics, model, names, producer });
+  let spans: SpanOf = () => undefined;
+  const spanOf: SpanOf = (request) => spans(request);
   const accounts = new Accounts({ config, clock, logger, model, producer });
   const trail = new AuditTrail(accounts.audit);
   const shared = {
@@ -95,6 +99,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     trail,
     callerOf,
     tenantOf,
+    spanOf,
   };
   const context: GatewayContext = { ...shared, elapsedMs: addStopwatch(app, clock), load: () => traffic.count };
   const batches = await openBatchService(context).catch(async (error: unknown) => {
@@ -113,6 +118,8 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     callers.set(request, caller);
     trail.authenticated(request, caller);
   });
+  spans = addRequestSpans(app, { tracing, isTraced: isApi });
+  countByTenant(app, context);
   addProcessRoutes(app, { registry, readiness: () => missingForReadiness(context, traffic) });
   await app.register(async (scope) => addOpenAiRoutes(scope, context));
   if (batches) await app.register(async (scope) => addFileAndBatchRoutes(scope, context, batches));
@@ -130,6 +137,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     await accounts.close();
     await issued?.close();
     await producer.close();
+    await tracing.close();
   };
   const port = await listen(app, config).catch(async (error: unknown) => {
     await release();
@@ -154,6 +162,15 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       return closed;
     },
   };
+}
+
+/** Answers to those that have a key, or need none. */
+function countByTenant(app: FastifyInstance, { metrics, tenantOf }: GatewayContext): void {
+  app.addHook("onRequest", async (request, reply) => {
+    if (!isApi(request)) return;
+    const tenant = tenantOf(request);
+    reply.raw.once("close", () => metrics.tenants.responded(tenant, statusOf(reply)));
+  });
 }
 
 function openKeyStore(config: GatewayConfig, clock: Clock, logger: Logger): KeyStore {

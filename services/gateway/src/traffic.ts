@@ -1,7 +1,7 @@
 import type { Server } from "node:http";
 import type { Socket } from "node:net";
 import { AppError, type Clock } from "@moiety/core";
-import type { FastifyInstance, FastifyRequest } from "fastify";
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { GatewayContext } from "./gateway-context.js";
 import { fromThrown } from "./openai/errors.js";
 import { stateQueueRoom, stateRateLimits, stateRoom } from "./openai/rate-limit-headers.js";
@@ -9,6 +9,8 @@ import type { RateLimits } from "./tenants/rate-limits.js";
 
 /** What nginx logs for a client that went away. */
 const CLIENT_CLOSED = 499;
+/** What a request was answered with, once its connection or its answer has ended. */
+export const statusOf = ({ raw }: FastifyReply): number => (raw.writableFinished ? raw.statusCode : CLIENT_CLOSED);
 const isApiPath = (path: string): boolean => /^\/(v1|tokenize|detokenize)([/?]|$)/.test(path);
 /** By the route that was found as well as by the text: the router decodes what a path spells in percent signs. */
 export const isApi = (request: FastifyRequest): boolean => isApiPath(request.routeOptions.url ?? "") || isApiPath(request.url);
@@ -87,7 +89,7 @@ export function addTraffic(app: FastifyInstance, context: GatewayContext, traffi
     if (traffic.isLeaving) reply.header("connection", "close");
     reply.raw.once("close", () => {
       const route = request.routeOptions.url ?? "none";
-      const status = reply.raw.writableFinished ? reply.raw.statusCode : CLIENT_CLOSED;
+      const status = statusOf(reply);
       metrics.response({ route, status });
       if (!isApi(request)) return;
       trail.ended(request, status);

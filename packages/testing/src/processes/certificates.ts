@@ -9,17 +9,28 @@ export function hasOpenssl(): boolean {
   return isThere;
 }
 
-/** Makes a folder with a CA of its own (`ca.crt`) and a certificate of it (`tls.crt`, `tls.key`), valid for seven days. */
-export function makeCertificates(folder: string, subjectAltName = "IP:127.0.0.1"): string {
+const FRESH = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
+
+function openssl(...words: string[]): void {
+  execFileSync("openssl", words, { stdio: "pipe" });
+}
+
+/** Makes a folder with a CA of its own (`ca.crt`) and a certificate of it (`tls.crt`, `tls.key`), valid for seven days or as many as are given. */
+export function makeCertificates(folder: string, subjectAltName = "IP:127.0.0.1", days = 7): string {
   mkdirSync(folder);
-  const file = (base: string) => join(folder, base);
-  const openssl = (...words: string[]) => execFileSync("openssl", words, { stdio: "pipe" });
-  const fresh = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
   const subject = `/CN=${basename(folder)}`;
-  openssl("req", "-x509", ...fresh, "-days", "9", "-subj", subject, "-keyout", file("ca.key"), "-out", file("ca.crt"));
-  openssl("req", ...fresh, "-subj", "/CN=moiety", "-keyout", file("tls.key"), "-out", file("tls.csr"));
-  writeFileSync(file("san"), `subjectAltName=${subjectAltName}`);
-  const signed = ["-CA", file("ca.crt"), "-CAkey", file("ca.key"), "-CAcreateserial", "-days", "7", "-extfile", file("san")];
-  openssl("x509", "-req", "-in", file("tls.csr"), ...signed, "-out", file("tls.crt"));
+  const [key, cert] = [join(folder, "ca.key"), join(folder, "ca.crt")];
+  openssl("req", "-x509", ...FRESH, "-days", String(days + 2), "-subj", subject, "-keyout", key, "-out", cert);
+  issueCertificate(folder, days, subjectAltName);
   return folder;
+}
+
+/** Puts another certificate of the folder's CA in the place of the one that is there. */
+export function issueCertificate(folder: string, days: number, subjectAltName = "IP:127.0.0.1"): void {
+  const file = (base: string) => join(folder, base);
+  openssl("req", ...FRESH, "-subj", "/CN=moiety", "-keyout", file("tls.key"), "-out", file("tls.csr"));
+  writeFileSync(file("san"), `subjectAltName=${subjectAltName}`);
+  const ca = ["-CA", file("ca.crt"), "-CAkey", file("ca.key"), "-CAcreateserial"];
+  const signed = [...ca, "-days", String(days), "-extfile", file("san")];
+  openssl("x509", "-req", "-in", file("tls.csr"), ...signed, "-out", file("tls.crt"));
 }

@@ -1,3 +1,4 @@
+import type { TraceSpan } from "@moiety/runtime";
 import type { DeadlineSweep, Expiring } from "./deadline-sweep.js";
 import type { PlannedDispatch } from "./dispatch-plan.js";
 import type { ExpertPoolObserver } from "./expert-pool-observer.js";
@@ -39,9 +40,11 @@ export class Delivery implements LinkCall, RunPart, Expiring {
   readonly epoch: number;
   readonly dispatch: PlannedDispatch<Link>;
   readonly source: Uint8Array;
+  traceContext: Uint8Array | undefined;
   dueMs: number;
   readonly #context: DeliveryContext;
   #sent: OutstandingCall | undefined;
+  #trace: TraceSpan | undefined;
   #waitedMs = 0;
   #settled = false;
 
@@ -59,6 +62,7 @@ export class Delivery implements LinkCall, RunPart, Expiring {
     const { run, link } = this.spec;
     run.begin(this);
     run.called(link.workerId);
+    if (run.trace !== undefined) this.#beginTrace(run.trace);
     this.#context.deadlines.add(this);
     this.#sent = link.send(this);
   }
@@ -75,6 +79,13 @@ export class Delivery implements LinkCall, RunPart, Expiring {
     const { rows, encodeUs, networkUs, queueUs, computeUs } = outcome;
     const timings = { encodeUs: planUs + encodeUs, networkUs, queueUs, computeUs };
     run.add({ rows, slots: dispatch.slots }, timings);
+    this.#trace?.set({
+      "moiety.encode_us": timings.encodeUs,
+      "moiety.network_us": networkUs,
+      "moiety.queue_us": queueUs,
+      "moiety.compute_us": computeUs,
+    });
+    this.#trace?.end();
     const counts = { rows: dispatch.rows.length, pairs: dispatch.slots.length, attempt };
     this.#context.observer.answered({ workerId: link.workerId, layer: this.layer, ...counts, timings });
     run.end(this);
@@ -96,7 +107,9 @@ export class Delivery implements LinkCall, RunPart, Expiring {
   }
 
   abandon(): void {
-    if (!this.#settled) this.#letGo();
+    if (this.#settled) return;
+    this.#letGo();
+    this.#failTrace("CANCELLED");
   }
 
   #letGo(): void {
@@ -111,6 +124,7 @@ export class Delivery implements LinkCall, RunPart, Expiring {
 
   #failed(failure: Failure): void {
     const { run, link, attempt } = this.spec;
+    this.#failTrace(failure.kind === "refused" ? failure.code : failure.kind === "lost" ? "LINK_LOST" : "DEADLINE_EXCEEDED");
     const fatal = failure.kind === "refused" ? fatalError(failure, attempt) : undefined;
     if (fatal !== undefined) {
       run.fail(fatal);
@@ -118,6 +132,26 @@ export class Delivery implements LinkCall, RunPart, Expiring {
     }
     this.#context.observer.repeated({ workerId: link.workerId, layer: this.layer, ...describe(failure) });
     void this.#context.repeat(this, failure).then(() => run.end(this));
+  }
+
+  #beginTrace(step: TraceSpan): void {
+    const { dispatch, link, attempt } = this.spec;
+    this.#trace = step.child("expert call", {
+      kind: "client",
+      attributes: {
+        "moiety.layer": this.layer,
+        "moiety.worker": link.workerId,
+        "moiety.rows": dispatch.rows.length,
+        "moiety.pairs": dispatch.slots.length,
+        "moiety.attempt": attempt,
+      },
+    });
+    this.traceContext = this.#trace.pack();
+  }
+
+  #failTrace(reason: string): void {
+    this.#trace?.fail(reason);
+    this.#trace?.end();
   }
 }
 

@@ -1,4 +1,5 @@
 import type { ExpertRowsPart } from "@moiety/kernels";
+import type { TraceSpan } from "@moiety/runtime";
 
 /** One layer's gated rows, on their way to the experts. */
 export interface LayerCall {
@@ -8,6 +9,8 @@ export interface LayerCall {
   readonly normed: Uint8Array;
   /** `[rows, expertsPerToken]`, best first. Likewise. */
   readonly expertIds: Uint16Array;
+  /** Of the step; absent: it is not traced. */
+  readonly trace?: TraceSpan | undefined;
 }
 
 /** Where the time of one layer's call went, in microseconds, of the slowest worker called. */

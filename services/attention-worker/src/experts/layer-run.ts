@@ -1,5 +1,6 @@
 import { AppError, type Deferred, deferred, type WorkerId } from "@moiety/core";
 import type { ExpertRowsPart } from "@moiety/kernels";
+import type { TraceSpan } from "@moiety/runtime";
 import type { Abortable } from "./abort-watch.js";
 import type { HopTimings, LayerResult } from "./expert-pool.js";
 
@@ -14,6 +15,7 @@ export interface RunPart {
 /** One `run`, from its first message to its last answer: what it has gathered, and whether it still goes on. */
 export class LayerRun implements Abortable {
   readonly layer: number;
+  readonly trace: TraceSpan | undefined;
   readonly #result: Deferred<LayerResult> = deferred();
   readonly #underWay = new Set<RunPart>();
   readonly #parts: ExpertRowsPart[] = [];
@@ -22,8 +24,9 @@ export class LayerRun implements Abortable {
   #slowest: HopTimings = NO_TIME;
   #stopped: Deferred<void> | undefined;
 
-  constructor(layer: number) {
+  constructor(layer: number, trace?: TraceSpan) {
     this.layer = layer;
+    this.trace = trace;
   }
 
   /** Resolves when every part has ended; rejects when the run is ended early. */

@@ -217,10 +217,10 @@ export class Link {
 
   #write(stream: DispatchStream, sent: OutstandingCall): void {
     const { clock } = this.#options;
-    const { epoch, layer, dispatch, source } = sent.call;
+    const { epoch, layer, dispatch, source, traceContext } = sent.call;
     const { rows, pairRows, experts } = dispatch;
     const startMs = clock.monotonicMs();
-    const content = { source, rowBytes: this.#rowBytes, rows, pairRows, experts };
+    const content = { source, rowBytes: this.#rowBytes, rows, pairRows, experts, traceContext };
     this.#writing = true;
     stream.write({ header: { callId: sent.callId, epoch, layer }, content }, () => {
       if (this.#halves?.dispatches !== stream) return;

@@ -43,6 +43,9 @@ export class LocalExpertPool implements ExpertPool {
     const encodedMs = performance.now();
     await engine.run(expertCall);
     this.#stopIf(signal);
+    call.trace
+      ?.child("experts", { startMs: encodedMs, attributes: { "moiety.layer": call.layer, "moiety.pairs": pairCount } })
+      .end();
     const timings = {
       encodeUs: (encodedMs - startMs) * 1_000,
       networkUs: 0,

@@ -24,6 +24,8 @@ export interface LinkCall {
   readonly dispatch: PlannedDispatch<unknown>;
   /** `[*, hidden]`: where the dispatch's rows lie until the call is settled. */
   readonly source: Uint8Array;
+  /** Absent: the call is not traced. */
+  readonly traceContext: Uint8Array | undefined;
   /** Once, perhaps before the call has been handed over. Must not send another call before it returns. */
   settle(outcome: CallOutcome): void;
 }

@@ -145,7 +145,7 @@ export class RemoteExpertPool implements ExpertPool {
     const perToken = this.#model.expertsPerToken;
     invariant(call.normed.length === call.rows * this.#rowBytes, "normed holds one row of activations per row");
     invariant(call.expertIds.length === call.rows * perToken, "expertIds holds one id per row and choice");
-    const run = new LayerRun(call.layer);
+    const run = new LayerRun(call.layer, call.trace);
     const { result } = run;
     this.#runs.add(run);
     this.#aborts.add(signal, run);

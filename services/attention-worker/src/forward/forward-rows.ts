@@ -1,5 +1,6 @@
 import type { MaskOutcome } from "@moiety/grammar";
 import type { BatchSpec, SampleRow, SequenceRows } from "@moiety/kernels";
+import type { TraceSpan } from "@moiety/runtime";
 import type { PlannedRows } from "../scheduler/step-plan.js";
 
 /** A draw from one of a sequence's planned rows. */
@@ -24,6 +25,8 @@ export interface ForwardRows {
   readonly signal: AbortSignal;
   /** Whether the rows must not share a pass with others, since a pass with them has failed. */
   readonly alone: boolean;
+  /** Absent: the step of this sequence is not traced. */
+  readonly trace?: TraceSpan | undefined;
 }
 
 /** Puts the rows of several sequences one behind the other. */
@@ -62,4 +65,15 @@ export function placeDraws(group: readonly ForwardRows[]): PlacedDraw[] {
     rowStart += rows.count;
   }
   return placed;
+}
+
+/** The span under which a group's calls are made: that of one of its sequences, to which those of others refer. */
+export function traceOf(group: readonly ForwardRows[]): TraceSpan | undefined {
+  let first: TraceSpan | undefined;
+  for (const { trace } of group) {
+    if (trace === undefined) continue;
+    if (first === undefined) first = trace;
+    else trace.link(first);
+  }
+  return first;
 }

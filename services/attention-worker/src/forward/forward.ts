@@ -2,7 +2,7 @@ import { AppError } from "@moiety/core";
 import type { Sample } from "@moiety/kernels";
 import type { PlannedRows } from "../scheduler/step-plan.js";
 import { whenAllAborted } from "./abort.js";
-import { type ForwardRows, placeDraws, toBatchSpec } from "./forward-rows.js";
+import { type ForwardRows, placeDraws, toBatchSpec, traceOf } from "./forward-rows.js";
 import { type ForwardModel, type LayerTimings, runLayers } from "./layers.js";
 import { drawMasked } from "./masked-draws.js";
 import { MicroBatchPolicy, type StageTimes } from "./micro-batch-policy.js";
@@ -61,6 +61,7 @@ export class Forward {
       const draws = placeDraws(group);
       const samples = await runLayers(this.#model, toBatchSpec(group.map(({ rows }) => rows)), {
         signal: abandoned.signal,
+        trace: traceOf(group),
         last: (batch) => drawMasked(draws, (rows) => this.#model.attention.sample(batch, rows)),
         onLayer: (timings) => {
           if (stages !== undefined) addTo(stages, timings);

@@ -1,4 +1,5 @@
 import type { AttentionEngine, Batch, BatchSpec } from "@moiety/kernels";
+import type { TraceSpan } from "@moiety/runtime";
 import type { ExpertPool, HopTimings } from "../experts/expert-pool.js";
 
 /** What one layer's turn took. */
@@ -27,6 +28,8 @@ export interface LayersOptions<T> {
   last(batch: Batch): Promise<T>;
   onLayer?(timings: LayerTimings): void;
   readonly observer?: LayerObserver;
+  /** Absent: the step is not traced. */
+  readonly trace?: TraceSpan | undefined;
 }
 
 /**
@@ -43,7 +46,8 @@ export async function runLayers<T>(model: ForwardModel, spec: BatchSpec, options
       await gated;
       const gateUs = sinceUs(gatingSinceMs);
       options.observer?.attended(batch, layer);
-      const call = { layer, rows: batch.rows, normed: batch.normed, expertIds: batch.expertIds };
+      const { trace } = options;
+      const call = { layer, rows: batch.rows, normed: batch.normed, expertIds: batch.expertIds, trace };
       const { parts, timings, fanOut } = await model.experts.run(call, options.signal);
       const combiningSinceMs = performance.now();
       gatingSinceMs = combiningSinceMs;

@@ -1,10 +1,12 @@
 import { AppError, type Clock, invariant } from "@moiety/core";
 import type { Sample } from "@moiety/kernels";
 import type { Claim, Finish, FinishReason, LoggedToken } from "@moiety/queue";
+import type { Tracing } from "@moiety/runtime";
 import type { ForwardRows } from "../forward/forward-rows.js";
 import { Sequence } from "../scheduler/sequence.js";
 import type { PlannedRows } from "../scheduler/step-plan.js";
 import { type Constraint, constraintOf, type Decoding } from "./constraint.js";
+import { GenerationTrace } from "./generation-trace.js";
 import { LogWriter, type LogWriterEvents } from "./log-writer.js";
 import { checkTokens, Sampling, toLoggedToken } from "./sampling.js";
 
@@ -15,6 +17,7 @@ export interface ActiveRequestOptions extends LogWriterEvents {
   readonly contextTokens: number;
   readonly pageTokens: number;
   readonly clock: Clock;
+  readonly tracing: Tracing;
   /** Absent: requests with a grammar are refused. */
   readonly decoding?: Decoding;
 }
@@ -24,6 +27,8 @@ export class ActiveRequest {
   readonly claim: Claim;
   readonly sequence: Sequence;
   readonly writer: LogWriter;
+  /** Absent: the request is not sampled. */
+  readonly trace: GenerationTrace | undefined;
   readonly #sampling: Sampling;
   readonly #constraint: Constraint | undefined;
   readonly #clock: Clock;
@@ -68,6 +73,7 @@ export class ActiveRequest {
     });
     const logged = () => Int32Array.from(log, ({ token }) => token);
     this.#constraint = this.ending === undefined ? constraintOf(options.decoding, record.params, logged) : undefined;
+    this.trace = GenerationTrace.begin(options.tracing, claim);
   }
 
   get #scoresPrompt(): boolean {
@@ -99,7 +105,7 @@ export class ActiveRequest {
     this.#startedAtMs ??= this.#clock.nowMs();
     this.#cachedTokens ??= rows.sequence.pages.cachedTokens;
     const draws = this.#sampling.draws(rows, { scoresPrompt: this.#scoresPrompt, mask: this.#constraint?.mask });
-    return { rows, draws, signal: this.#over.signal, alone: this.failures > 0 };
+    return { rows, draws, signal: this.#over.signal, alone: this.failures > 0, trace: this.trace?.beginStep(rows) };
   }
 
   /**
@@ -114,11 +120,16 @@ export class ActiveRequest {
       if (sample !== undefined) this.#promptLogprobs[rows.start + offset + 1] = toLoggedToken(sample);
     }
     if (next !== undefined) {
-      this.#drewFirstAtMs ??= this.#clock.nowMs();
+      if (this.#drewFirstAtMs === undefined) this.#drawsFirst();
       this.#constraint?.take(next.token);
       if (this.#scoresPrompt) this.#writePromptLogprobs();
     }
     return next;
+  }
+
+  #drawsFirst(): void {
+    this.#drewFirstAtMs = this.#clock.nowMs();
+    this.trace?.drewFirst();
   }
 
   /** Logs the newest token of the sequence. */
@@ -140,7 +151,7 @@ export class ActiveRequest {
     const startedAtMs = this.#startedAtMs ?? nowMs;
     const drewAtMs = this.#drewFirstAtMs ?? nowMs;
     const queuedSinceMs = log.length === 0 ? record.createdAtMs : claimedAtMs;
-    return {
+    const finish: Finish = {
       reason,
       ...(error === undefined ? {} : { error: { code: error.code, message: error.message } }),
       promptTokens: record.promptTokens.length,
@@ -150,6 +161,8 @@ export class ActiveRequest {
       prefillMs: Math.max(0, drewAtMs - startedAtMs),
       decodeMs: Math.max(0, nowMs - drewAtMs),
     };
+    this.trace?.finish(finish);
+    return finish;
   }
 
   #writePromptLogprobs(): void {

@@ -1,10 +1,11 @@
 import { AppError, type Clock, invariant } from "@moiety/core";
 import type { Claim, Finish, FinishReason } from "@moiety/queue";
-import type { Logger } from "@moiety/runtime";
+import type { Logger, Tracing } from "@moiety/runtime";
 import type { Scheduler } from "../scheduler/scheduler.js";
 import type { Sequence } from "../scheduler/sequence.js";
 import { ActiveRequest } from "./active-request.js";
 import type { Decoding } from "./constraint.js";
+import { GenerationTrace } from "./generation-trace.js";
 
 export interface RequestTableOptions {
   readonly scheduler: Scheduler;
@@ -13,6 +14,7 @@ export interface RequestTableOptions {
   readonly pageTokens: number;
   readonly clock: Clock;
   readonly logger: Logger;
+  readonly tracing: Tracing;
   /** Absent: requests with a grammar are refused. */
   readonly decoding?: Decoding;
   onFinish(finish: Finish): void;
@@ -92,7 +94,9 @@ export class RequestTable {
   /** Gives everything back that is not over, and resolves when every end is written. */
   async releaseAll(): Promise<void> {
     for (const request of this.#requests.values()) {
-      if (!this.#over.has(request)) this.release(request.claim);
+      if (this.#over.has(request)) continue;
+      request.trace?.drop("ABORTED");
+      this.release(request.claim);
     }
     for (const request of [...this.#requests.values()]) this.#drop(request, true);
     this.sweep();
@@ -100,7 +104,7 @@ export class RequestTable {
   }
 
   #admit(claim: Claim): void {
-    const { scheduler, vocabSize, contextTokens, pageTokens, clock, logger, decoding, onProgress } = this.#options;
+    const { scheduler, vocabSize, contextTokens, pageTokens, clock, logger, tracing, decoding, onProgress } = this.#options;
     const onLost = (why: "fenced" | "closed" | AppError) => this.#lose(request, why);
     const request: ActiveRequest = new ActiveRequest({
       claim,
@@ -108,6 +112,7 @@ export class RequestTable {
       contextTokens,
       pageTokens,
       clock,
+      tracing,
       ...(decoding === undefined ? {} : { decoding }),
       onProgress,
       onLost,
@@ -121,13 +126,15 @@ export class RequestTable {
     scheduler.add(request.sequence);
     this.#requests.set(request.sequence, request);
     const { id, promptTokens } = claim.record;
-    logger.info({ generationId: id, promptTokens: promptTokens.length, resumedAt: claim.log.length }, "request claimed");
+    const traceId = request.trace?.traceId;
+    logger.info({ generationId: id, traceId, promptTokens: promptTokens.length, resumedAt: claim.log.length }, "request claimed");
     if (claim.signal.aborted) onLost("closed");
     else claim.signal.addEventListener("abort", () => onLost("closed"), { once: true });
   }
 
   #refuse(claim: Claim, error: AppError): void {
     const { createdAtMs, promptTokens, id } = claim.record;
+    GenerationTrace.begin(this.#options.tracing, claim)?.drop(error.code);
     this.#options.logger.warn({ generationId: id, code: error.code, reason: error.message }, "request refused");
     const finish: Finish = {
       reason: "error",
@@ -153,6 +160,7 @@ export class RequestTable {
   #lose(request: ActiveRequest, why: "fenced" | "closed" | AppError): void {
     if (request.isOver) return;
     this.#drop(request, true);
+    request.trace?.drop(why instanceof AppError ? why.code : "ABORTED");
     const generationId = request.sequence.id;
     if (why instanceof AppError) {
       this.#options.logger.error({ generationId, code: why.code, reason: why.message }, "token log cannot be written");

@@ -36,6 +36,7 @@ export class CallIntake {
       pairExperts: checked.experts,
       bytes: call.rows.length + call.pairCount * facts.rowBytes,
       arrivedMs: clock.monotonicMs(),
+      traceContext: call.traceContext,
     });
     if (!accepted) this.#refuse(owner, call, "RESOURCE_EXHAUSTED", "too many calls wait here");
   }

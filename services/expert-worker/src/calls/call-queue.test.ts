@@ -8,7 +8,16 @@ const owner: CallOwner = { answer: () => {} };
 function call(callId: number, options: { layer?: number; pairs?: number; bytes?: number; owner?: CallOwner } = {}): WaitingCall {
   const { layer = 0, pairs = 1, bytes = 10 } = options;
   const pairArrays = { pairRows: new Uint16Array(pairs), pairExperts: new Uint16Array(pairs) };
-  return { owner: options.owner ?? owner, callId, layer, rows: new Uint8Array(), ...pairArrays, bytes, arrivedMs: 0 };
+  return {
+    owner: options.owner ?? owner,
+    callId,
+    layer,
+    rows: new Uint8Array(),
+    ...pairArrays,
+    bytes,
+    arrivedMs: 0,
+    traceContext: new Uint8Array(),
+  };
 }
 
 describe("the queue of calls", () => {

@@ -20,4 +20,6 @@ export interface WaitingCall {
   /** Of the rows, both ways. */
   readonly bytes: number;
   readonly arrivedMs: number;
+  /** Of the caller's span; empty: not traced. */
+  readonly traceContext: Uint8Array;
 }

@@ -1,9 +1,10 @@
 import { AppError, type Clock, invariant, type RequestId } from "@moiety/core";
 import type { LogEvent, RequestProducer } from "@moiety/queue";
-import type { Logger } from "@moiety/runtime";
+import type { Logger, TraceSpan } from "@moiety/runtime";
 import type { GatewayMetrics, GenerationTimer } from "../metrics.js";
 import type { Charge } from "../tenants/charge.js";
 import type { RateLimits } from "../tenants/rate-limits.js";
+import { tracedTimer } from "../tracing/traced-timer.js";
 import { type ChoiceEvent, type ChoicePlan, type FunctionCall, followChoice, type WholeChoice } from "./choice.js";
 import type { CallDelta, ContentToken } from "./choice-assembler.js";
 import { RequestFollower } from "./follow-request.js";
@@ -25,6 +26,8 @@ export interface GenerationOptions {
   readonly detached?: boolean;
   /** False: nobody waits for the answer, so that its times say nothing about the service. Default true. */
   readonly timed?: boolean;
+  /** The request's span, in which workers go on. Absent: it is not sampled. */
+  readonly trace?: TraceSpan | undefined;
 }
 
 /** After the deadline the worker has so long to say so itself. */
@@ -52,7 +55,11 @@ export class Generation {
     this.#follow = ({ record }) =>
       isWhole ? new RequestFollower(record, { producer, clock, signal }) : producer.follow(record.id, 0, signal);
     const promptTokens = options.plans.map(({ record }) => record.promptTokens.length);
-    this.#timer = options.metrics.startGeneration(promptTokens, options.timed ?? true);
+    const [plan] = options.plans;
+    invariant(plan !== undefined, "a generation has a choice");
+    const timer = options.metrics.startGeneration({ tenant: plan.record.tenant, promptTokens, timed: options.timed ?? true });
+    const { trace } = options;
+    this.#timer = trace === undefined ? timer : tracedTimer(timer, trace, promptTokens.length);
   }
 
   /**
@@ -60,10 +67,11 @@ export class Generation {
    * @throws AppError RESOURCE_EXHAUSTED when the queue is full or the tenant at its limits; UNAVAILABLE when Redis is away; the signal's reason when it aborts.
    */
   static async start(options: GenerationOptions): Promise<Generation> {
-    const generation = new Generation(options, true);
+    const plans = options.trace === undefined ? options.plans : tracedPlans(options.plans, options.trace);
+    const generation = new Generation({ ...options, plans }, true);
     generation.#charge = await options.admit?.();
     try {
-      for (const { record } of options.plans) {
+      for (const { record } of plans) {
         options.signal.throwIfAborted();
         generation.#queueRoom = await options.producer.submit(record);
         generation.#running.add(record.id);
@@ -214,6 +222,11 @@ export class Generation {
       this.#options.logger.warn({ err: error, request: id }, "cancelling failed; the deadline will end the request");
     });
   }
+}
+
+/** What the workers, too, do for a request belongs to its span. */
+function tracedPlans(plans: readonly ChoicePlan[], { traceparent }: TraceSpan): ChoicePlan[] {
+  return plans.map((plan) => ({ ...plan, record: { ...plan.record, traceparent } }));
 }
 
 /** Joins the deltas of one choice's calls. */

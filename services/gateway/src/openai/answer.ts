@@ -55,14 +55,16 @@ interface AnswerOptions extends PreparedAnswer {
 export async function answer(options: AnswerOptions): Promise<unknown> {
   const { context, reply, plans } = options;
   const { producer, clock, logger, metrics } = context;
+  const trace = context.spanOf(reply.request);
   const signal = clientSignal(reply);
   const admit = () => context.accounts.admit({ ...options, ...context.trail.begin(reply.request) });
-  const generation = await Generation.start({ producer, clock, logger, metrics, plans, signal, admit });
+  const generation = await Generation.start({ producer, clock, logger, metrics, plans, signal, admit, trace });
   context.trail.admitted(reply.request);
   stateQueueRoom(reply, generation.queueRoom);
   stateRateLimits(reply, generation.limits);
   // The attention workers' logs know a choice by its own id: this line joins the two.
-  logger.info({ requestId: reply.request.id, generationIds: plans.map(({ record }) => record.id) }, "admitted");
+  const generationIds = plans.map(({ record }) => record.id);
+  logger.info({ requestId: reply.request.id, traceId: trace?.traceId, generationIds }, "admitted");
   if (options.stream) {
     await stream(options, generation);
     return reply;

@@ -136,9 +136,10 @@ async function begin(
   const isStored = body.store !== false;
   if (isStored) await store.create(response);
   try {
-    const run = await startRun(context, { response, plan, settle: settleIn(store), signal, detached, admit });
+    const trace = context.spanOf(reply.request);
+    const run = await startRun(context, { response, plan, settle: settleIn(store), signal, detached, admit, trace });
     context.trail.admitted(reply.request);
-    context.logger.info({ requestId: reply.request.id, generationIds: [response.id] }, "admitted");
+    context.logger.info({ requestId: reply.request.id, traceId: trace?.traceId, generationIds: [response.id] }, "admitted");
     stateQueueRoom(reply, run.queueRoom);
     stateRateLimits(reply, run.limits);
     return run;

@@ -160,7 +160,7 @@ function outputOf({ names }: RunContext, { id, plan }: StoredResponse): Response
   return new ResponseOutput({ responseId: id, names, sealed, ...(topLogprobs === undefined ? {} : { topLogprobs }) });
 }
 
-export interface StartOptions extends Pick<GenerationOptions, "signal" | "detached" | "leave" | "timed" | "admit"> {
+export interface StartOptions extends Pick<GenerationOptions, "signal" | "detached" | "leave" | "timed" | "admit" | "trace"> {
   readonly response: StoredResponse;
   readonly plan: ChoicePlan;
   readonly settle: Settle;

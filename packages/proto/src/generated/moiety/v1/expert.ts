@@ -51,6 +51,11 @@ export interface DispatchRows {
   pairs: Buffer;
   /** row_count times hidden_size activations, little-endian, in the link's activation type. */
   rows: Buffer;
+  /**
+   * The span that the call belongs to: 16 bytes of trace id, 8 of span id, 1 of flags, as W3C Trace Context has them. Absent: not
+   * traced. A receiver takes anything else for absent.
+   */
+  traceContext: Buffer;
 }
 
 /** The answer to one call: one row per (row, expert) pair, or an error. */
@@ -201,7 +206,16 @@ export const Subscribe: MessageFns<Subscribe> = {
 };
 
 function createBaseDispatchRows(): DispatchRows {
-  return { callId: 0, epoch: 0, layer: 0, rowCount: 0, pairCount: 0, pairs: Buffer.alloc(0), rows: Buffer.alloc(0) };
+  return {
+    callId: 0,
+    epoch: 0,
+    layer: 0,
+    rowCount: 0,
+    pairCount: 0,
+    pairs: Buffer.alloc(0),
+    rows: Buffer.alloc(0),
+    traceContext: Buffer.alloc(0),
+  };
 }
 
 export const DispatchRows: MessageFns<DispatchRows> = {
@@ -226,6 +240,9 @@ export const DispatchRows: MessageFns<DispatchRows> = {
     }
     if (message.rows.length !== 0) {
       writer.uint32(58).bytes(message.rows);
+    }
+    if (message.traceContext.length !== 0) {
+      writer.uint32(66).bytes(message.traceContext);
     }
     return writer;
   },
@@ -299,6 +316,14 @@ export const DispatchRows: MessageFns<DispatchRows> = {
             message.rows = Buffer.from(reader.bytes());
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.traceContext = Buffer.from(reader.bytes());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -332,6 +357,11 @@ export const DispatchRows: MessageFns<DispatchRows> = {
         : 0,
       pairs: isSet(object.pairs) ? Buffer.from(bytesFromBase64(object.pairs)) : Buffer.alloc(0),
       rows: isSet(object.rows) ? Buffer.from(bytesFromBase64(object.rows)) : Buffer.alloc(0),
+      traceContext: isSet(object.traceContext)
+        ? Buffer.from(bytesFromBase64(object.traceContext))
+        : isSet(object.trace_context)
+        ? Buffer.from(bytesFromBase64(object.trace_context))
+        : Buffer.alloc(0),
     };
   },
 
@@ -358,6 +388,9 @@ export const DispatchRows: MessageFns<DispatchRows> = {
     if (message.rows.length !== 0) {
       obj.rows = base64FromBytes(message.rows);
     }
+    if (message.traceContext.length !== 0) {
+      obj.traceContext = base64FromBytes(message.traceContext);
+    }
     return obj;
   },
 
@@ -373,6 +406,7 @@ export const DispatchRows: MessageFns<DispatchRows> = {
     message.pairCount = object.pairCount ?? 0;
     message.pairs = object.pairs ?? Buffer.alloc(0);
     message.rows = object.rows ?? Buffer.alloc(0);
+    message.traceContext = object.traceContext ?? Buffer.alloc(0);
     return message;
   },
 };

@@ -1,0 +1,38 @@
+import { RATE, rate } from "./queries.mjs";
+
+const firstTokenOf = (share) =>
+  `histogram_quantile(${share}, sum by (le, tenant) (rate(moiety_tenant_time_to_first_token_seconds_bucket${RATE})))`;
+
+export const tenants = {
+  uid: "moiety-tenants",
+  title: "Moiety / Tenants",
+  rows: [
+    {
+      title: "What tenants ask for",
+      panels: [
+        { title: "Requests per second", unit: "ops", queries: { "{{tenant}}": rate("moiety_tenant_responses_total", "tenant") } },
+        {
+          title: "Output tokens per second",
+          queries: { "{{tenant}}": rate('moiety_tenant_tokens_total{kind="output"}', "tenant") },
+        },
+        {
+          title: "Prompt tokens per second",
+          queries: { "{{tenant}}": rate('moiety_tenant_tokens_total{kind="prompt"}', "tenant") },
+        },
+      ],
+    },
+    {
+      title: "What tenants get",
+      panels: [
+        { title: "Time to first token, 95 %", unit: "s", queries: { "{{tenant}}": firstTokenOf(0.95) } },
+        { title: "Time to first token, median", unit: "s", queries: { "{{tenant}}": firstTokenOf(0.5) } },
+        {
+          title: "Answers other than 200",
+          unit: "ops",
+          description: "429: at its limits, or no room; 499: the client went away",
+          queries: { "{{tenant}}: {{status}}": rate('moiety_tenant_responses_total{status!="200"}', "tenant, status") },
+        },
+      ],
+    },
+  ],
+};
