@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import type { GenerationTimer } from "../metrics.js";
 import { TenantMetrics } from "./tenant-metrics.js";
 
-const silent: GenerationTimer = { admitted: () => {}, tokens: () => {}, end: () => {}, fail: () => {, over: () => undefined} };
+const silent: GenerationTimer = { admitted: () => {}, tokens: () => {}, end: () => {}, fail: () => {}, over: () => {} };
 
 describe("metrics by tenant", () => {
   it("count tokens and first tokens of each", async () => {
