@@ -24,8 +24,8 @@ export const tenants = {
     {
       title: "What tenants get",
       panels: [
+        { title: "Requests waiting in the queue", queries: { "{{tenant}}": "max by (tenant) (moiety_queue_tenant_requests)" } },
         { title: "Time to first token, 95 %", unit: "s", queries: { "{{tenant}}": firstTokenOf(0.95) } },
-        { title: "Time to first token, median", unit: "s", queries: { "{{tenant}}": firstTokenOf(0.5) } },
         {
           title: "Answers other than 200",
           unit: "ops",
