@@ -1,4 +1,4 @@
-import { type AppError, type Clock, newRequestId } from "@moiety/core";
+import { type AppError, type Clock, invariant, newRequestId } from "@moiety/core";
 import { connectRedis, disconnectRedis, expectedTokens, type RequestProducer } from "@moiety/queue";
 import type { Logger } from "@moiety/runtime";
 import type { Caller } from "../auth/authenticate.js";
@@ -90,7 +90,7 @@ export class Accounts {
   /** Lets a request in, if its tenant's limits allow it. @throws AppError RESOURCE_EXHAUSTED, INVALID_ARGUMENT, UNAVAILABLE. */
   async admit({ caller, policy, kind, requestId, plans, promptOf }: ChargeFacts): Promise<Charge> {
     const [first] = plans;
-    if (first === undefined) throw new RangeError("a request has at least one choice");
+    invariant(first !== undefined, "a request has at least one choice");
     const prompts = new Map(plans.map(({ index, record }) => [promptOf(index), record.promptTokens.length]));
     const promptTokens = [...prompts.values()].reduce((sum, tokens) => sum + tokens, 0);
     const answers = plans.reduce((sum, { record }) => sum + expectedTokens(record) - record.promptTokens.length, 0);

@@ -72,7 +72,8 @@ export class Charge {
   /** It has ended, well or not. */
   settle(): void {
     const { book, lease } = this.#parts;
-    this.#finish(() => book.settle(lease, this.#taken(), this.#entry()));
+    // Async, so that whatever it throws is the keeper's to report, and not the end of an answer.
+    this.#finish(async () => book.settle(lease, this.#taken(), this.#entry()));
   }
 
   #finish(work: (() => Promise<unknown>) | undefined): void {
