@@ -64,7 +64,7 @@ const modelSchema = z.object({
   runs: z.array(
     z.object({
       experts: z.enum(["co-located", "sharded"]),
-      activation: z.literal("bf16"),
+      activation: z.enum(["int8", "bf16"]),
       attentionThreads: z.literal(1),
       expertThreads: z.number().min(0).max(1),
       limits: z.object({ readGbPerSecond: positive, fmaGflopPerSecond: positive }),
@@ -167,7 +167,7 @@ describe("moiety bench", () => {
     "measures a model co-located and sharded, accounts for all of a step's time, and writes JSON to a file beside the tables",
     async () => {
       const file = join(folder, "results.json");
-      const stdout = await moietyBench("model", "--threads", "1", "--json", file);
+      const stdout = await moietyBench("model", "--threads", "1", "--activation", "int8", "--json", file);
       expect(stdout).toMatch(/of co-located/);
       const { runs } = modelSchema.parse(benchmarksOf(readFileSync(file, "utf8"))["model"]);
       expect(runs.map(({ experts }) => experts)).toEqual(["co-located", "sharded"]);
@@ -208,7 +208,10 @@ describe("moiety bench", () => {
   );
 
   it.each([
-    [["nothing"], "there is no benchmark named nothing; there are: kernels, hop, model, prompt, step, queue, gateway, memory"],
+    [
+      ["nothing"],
+      "there is no benchmark named nothing; there are: kernels, hop, model, prompt, step, queue, gateway, guard, memory",
+    ],
     [["--json", "hop"], "hop would be a file's name here"],
     [["--activation", "fp8"], "Expected some of bf16, f32, int8"],
     [["--streams", "4001"], "Expected an integer from 1 to 4000"],
