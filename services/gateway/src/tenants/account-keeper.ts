@@ -117,7 +117,7 @@ export class AccountKeeper {
   }
 }
 
-/** What a request took whose answer nobody read to its end. */
+/** What a request took whose answer nobody read to its end. Of what was cached at most: nobody knows any more which choices shared a prompt. */
 function takenBy(finishes: readonly Finish[], promptTokens: number) {
   const sum = (of: (finish: Finish) => number) => finishes.reduce((total, finish) => total + of(finish), 0);
   const completionTokens = sum(({ outputTokens }) => outputTokens);

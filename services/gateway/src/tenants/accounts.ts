@@ -3,8 +3,9 @@ import { connectRedis, disconnectRedis, expectedTokens, type RequestProducer } f
 import type { Logger } from "@moiety/runtime";
 import type { Caller } from "../auth/authenticate.js";
 import type { GatewayConfig } from "../config.js";
-import type { ChoicePlan } from "../generation/choice.js";
+import type { ChoiceEnd, ChoicePlan } from "../generation/choice.js";
 import type { ServedModel } from "../model/served-model.js";
+import { cachedTokensOf } from "../openai/usage.js";
 import { AccountBook } from "./account-book.js";
 import { AccountKeeper } from "./account-keeper.js";
 import { AuditLog } from "./audit-log.js";
@@ -99,7 +100,8 @@ export class Accounts {
     const { book } = this;
     this.#keeper.hold(lease, Math.max(...plans.map(({ record }) => record.deadlineAtMs)) + GRACE_MS);
     const texts = policy.auditText ? this.#texts(plans) : undefined;
-    return new Charge({ lease, limits, book, keeper: this.#keeper, ...(texts ? { texts } : {}) });
+    const cachedOf = (ends: readonly (ChoiceEnd | undefined)[]) => cachedTokensOf(plans, ends, promptOf);
+    return new Charge({ lease, limits, book, keeper: this.#keeper, cachedOf, ...(texts ? { texts } : {}) });
   }
 
   async close(): Promise<void> {

@@ -11,6 +11,8 @@ export interface ChargeParts {
   readonly limits: RateLimits;
   readonly book: AccountBook;
   readonly keeper: AccountKeeper;
+  /** Tokens of prompts that were cached, given the choices' ends. */
+  readonly cachedOf: (ends: readonly (ChoiceEnd | undefined)[]) => number;
   /** What was asked and answered, for the audit log; absent: it holds no text. `outputs` are the choices' tokens. */
   readonly texts?: (outputs: readonly (readonly number[])[]) => Pick<AuditEntry, "input" | "output">;
 }
@@ -89,7 +91,7 @@ export class Charge {
     const completionTokens = this.#choices.reduce((sum, { tokens, end }) => sum + (end?.outputTokens ?? tokens), 0);
     const isAnswered = completionTokens > 0 || this.#choices.some(({ end }) => end !== undefined);
     const prompt = isAnswered ? promptTokens : 0;
-    const cached = this.#choices.reduce((sum, { end }) => sum + (end?.cachedTokens ?? 0), 0);
+    const cached = this.#parts.cachedOf(this.#choices.map(({ end }) => end));
     return { requests: isAnswered ? 1 : 0, promptTokens: prompt, cachedTokens: Math.min(prompt, cached), completionTokens };
   }
 
