@@ -11,7 +11,7 @@ export const expertWorkerConfigSchema = z.object({
   ...tracingConfigShape,
   MOIETY_WORKER_ID: env.text().describe("name of this worker, unique in the cluster and the same after a restart"),
   MOIETY_MODEL: env.text().describe("folder of the checkpoint: config.json and safetensors files"),
-  MOIETY_ROUTER_ADDRESS: routerAddressField.default("127.0.0.1:7070"),
+  MOIETY_ROUTER_ADDRESS: routerAddressField.default("127.0.0.1:7070").describe(routerAddressField.description ?? ""),
   MOIETY_LISTEN_ADDRESS: env.text("127.0.0.1:0").describe("host:port or unix:path of the data plane; port 0: any free one"),
   MOIETY_ADVERTISE_ADDRESS: env
     .text()
