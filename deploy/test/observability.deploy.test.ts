@@ -7,7 +7,7 @@ import { PrometheusProcess } from "./prometheus-process.js";
 import { shortenRules } from "./shortened-rules.js";
 
 /** Minutes of two cores, so that it runs where it is asked for. */
-const isAsked = process.env["npm_lifecycle_event"] === "test:deploy";
+const isAsked = ["test:deploy", "test:containers"].includes(process.env["npm_lifecycle_event"] ?? "");
 const program = isAsked ? findProgram("prometheus") : undefined;
 const PATIENCE_MS = 180_000;
 
