@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { planBenchCluster } from "../packages/cli/dist/bench/bench-cluster.js";
+import { planGatewayAlone } from "../packages/cli/dist/bench/bench-cluster.js";
 import { FarEnd } from "../packages/cli/dist/bench/far-end.js";
 import { provideTiny } from "../packages/cli/dist/bench/model/slice.js";
 import { openCheckpoint } from "../packages/model/dist/index.js";
@@ -20,21 +20,7 @@ export async function openTokenSource({ streams, intervalMs }) {
   const model = await provideTiny({ dataDir: STATE, tell });
   const { fingerprint } = await openCheckpoint(model);
   const dataDir = mkdtempSync(join(tmpdir(), "moiety-load-"));
-  const cluster = await planBenchCluster({
-    cluster: {
-      model,
-      modelName: MODEL,
-      host: "127.0.0.1",
-      experts: 0,
-      attention: 1,
-      colocated: true,
-      replicas: 1,
-      threads: 1,
-    },
-    kinds: ["redis", "gateway"],
-    dataDir,
-    tell,
-  });
+  const cluster = await planGatewayAlone({ model, modelName: MODEL, dataDir, tell });
   const given = { redisUrl: cluster.plan.redisUrl, capacity: streams, modelFingerprint: fingerprint };
   const source = new FarEnd(SOURCE, [JSON.stringify(given)]);
   const stop = async () => {
@@ -50,6 +36,5 @@ export async function openTokenSource({ streams, intervalMs }) {
     await stop();
     throw error;
   }
-  const port = cluster.plan.services[0].readyPort;
-  return { url: `http://127.0.0.1:${port}`, key: "none", model: MODEL, dataDir: join(dataDir, "bench", "run"), stop };
+  return { url: cluster.url, key: "none", model: MODEL, dataDir: join(dataDir, "bench", "run"), stop };
 }

@@ -2,23 +2,13 @@ import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { parseWorkerId } from "@moiety/core";
-import { ActivationType } from "@moiety/proto";
-import { ControlClient, createLogger } from "@moiety/runtime";
+import { ControlClient } from "@moiety/runtime";
 import { freePort, type ServiceHandle, spawnService, waitUntil } from "@moiety/testing";
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
+import { logger, model } from "./identity.js";
 
 const project = fileURLToPath(new URL("..", import.meta.url));
 const entry = fileURLToPath(new URL("router-process.mjs", import.meta.url));
-const logger = createLogger({ service: "test", instance: "test", level: "silent" });
-const model = {
-  fingerprint: "a".repeat(64),
-  layers: 2,
-  hiddenSize: 64,
-  experts: 8,
-  expertsPerToken: 4,
-  activation: ActivationType.ACTIVATION_TYPE_BF16,
-  kernelFamily: "cpu-1",
-};
 const open: (() => Promise<unknown>)[] = [];
 
 beforeAll(() => promisify(execFile)("npx", ["tsc", "-b", project]), 60_000);

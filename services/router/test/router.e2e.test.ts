@@ -1,20 +1,10 @@
 import { parseWorkerId } from "@moiety/core";
 import { ActivationType, type ModelIdentity } from "@moiety/proto";
-import { ControlClient, createLogger, parseConfig } from "@moiety/runtime";
+import { ControlClient, parseConfig } from "@moiety/runtime";
 import { freePort, waitUntil } from "@moiety/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type Router, routerConfigSchema, startRouter } from "../src/index.js";
-
-const model: ModelIdentity = {
-  fingerprint: "a".repeat(64),
-  layers: 2,
-  hiddenSize: 64,
-  experts: 8,
-  expertsPerToken: 4,
-  activation: ActivationType.ACTIVATION_TYPE_BF16,
-  kernelFamily: "cpu-1",
-};
-const logger = createLogger({ service: "test", instance: "test", level: "silent" });
+import { logger, model } from "./identity.js";
 
 let port: number;
 let router: Router | undefined;

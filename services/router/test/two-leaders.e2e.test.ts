@@ -1,23 +1,13 @@
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { type PlacementTable, parseWorkerId } from "@moiety/core";
-import { ActivationType, type ModelIdentity } from "@moiety/proto";
-import { ControlClient, createLogger, parseConfig } from "@moiety/runtime";
+import { ControlClient, parseConfig } from "@moiety/runtime";
 import { freePort, type RedisHandle, startRedis, waitUntil } from "@moiety/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type Router, routerConfigSchema, startRouter } from "../src/index.js";
+import { logger, model } from "./identity.js";
 
 const LEASE_MS = 400;
 const PATIENCE_MS = 60_000;
-const logger = createLogger({ service: "test", instance: "test", level: "silent" });
-const model: ModelIdentity = {
-  fingerprint: "a".repeat(64),
-  layers: 2,
-  hiddenSize: 64,
-  experts: 8,
-  expertsPerToken: 4,
-  activation: ActivationType.ACTIVATION_TYPE_BF16,
-  kernelFamily: "cpu-1",
-};
 
 /** A way to Redis that can be cut. */
 class Way {

@@ -26,23 +26,25 @@ export interface BenchCluster {
   stop(): Promise<void>;
 }
 
+type Place = Pick<BenchClusterOptions, "dataDir" | "tell">;
+
+/** No process computes. */
+const WITHOUT_WORKERS = { host: "127.0.0.1", experts: 0, attention: 0, colocated: true, replicas: 1, threads: 1 };
+
 /** A Redis alone, as `moiety up` would start it. */
-export function planRedisAlone({ dataDir, tell }: Pick<BenchClusterOptions, "dataDir" | "tell">): Promise<BenchCluster> {
-  return planBenchCluster({
-    cluster: {
-      model: ".",
-      modelName: "bench",
-      host: "127.0.0.1",
-      experts: 0,
-      attention: 0,
-      colocated: true,
-      replicas: 1,
-      threads: 1,
-    },
-    kinds: ["redis"],
-    dataDir,
-    tell,
-  });
+export function planRedisAlone(place: Place): Promise<BenchCluster> {
+  return planBenchCluster({ ...place, cluster: { ...WITHOUT_WORKERS, model: ".", modelName: "bench" }, kinds: ["redis"] });
+}
+
+/** A Redis and a gateway, which is ready once something takes an attention worker's place. */
+export async function planGatewayAlone({
+  model,
+  modelName,
+  ...place
+}: Place & Pick<ClusterOptions, "model" | "modelName">): Promise<BenchCluster & { readonly url: string }> {
+  const cluster = { ...WITHOUT_WORKERS, attention: 1, model, modelName };
+  const planned = await planBenchCluster({ ...place, cluster, kinds: ["redis", "gateway"] });
+  return { ...planned, url: `http://127.0.0.1:${planned.plan.services[0]?.readyPort ?? 0}` };
 }
 
 /** Some processes of a cluster as `moiety up` would start them, in a folder of their own. They end with this process. */

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "int8.h"
+#include "scalar-bf16.h"
 
 namespace moiety {
 namespace {
@@ -21,21 +22,6 @@ int32_t doubled_code(const Int8Linear& w, int64_t o, int64_t k) {
 
 float weight_scale(const Int8Linear& w, int64_t o, int64_t b) {
   return std::ldexp(1.0f, w.scales[((o / kInt8Panel) * int8_blocks(w.in) + b) * kInt8Panel + o % kInt8Panel] - 127);
-}
-
-float bf16_at(const uint8_t* data, int64_t i) {
-  const uint32_t bits = (uint32_t{data[2 * i]} | uint32_t{data[2 * i + 1]} << 8) << 16;
-  float value;
-  std::memcpy(&value, &bits, 4);
-  return value;
-}
-
-float rounded_to_bf16(float value) {
-  uint32_t bits;
-  std::memcpy(&bits, &value, 4);
-  bits = std::isnan(value) ? 0x7fc00000 : (bits + 0x7fff + ((bits >> 16) & 1)) & 0xffff0000;
-  std::memcpy(&value, &bits, 4);
-  return value;
 }
 
 void quantise_block(const float* x, int8_t* values, float* scale) {
@@ -80,8 +66,8 @@ void linear(const Int8Linear& w, const Int8Rows& x, Rows y, int64_t begin, int64
   for (int64_t r = 0; r < x.count; r++) {
     for (int64_t o = begin; o < end; o++) {
       float value = output(w, x, r, o);
-      if (w.bias != nullptr) value = value + bf16_at(w.bias, o);
-      y.data[r * y.stride + o] = round ? rounded_to_bf16(value) : value;
+      if (w.bias != nullptr) value = value + load_bf16(w.bias, o);
+      y.data[r * y.stride + o] = rounded(value, round);
     }
   }
 }

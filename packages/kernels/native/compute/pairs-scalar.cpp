@@ -1,29 +1,12 @@
 // The readable reference of pairs.h: plain loops. The other levels must give these bits.
 #include <cfloat>
 #include <cmath>
-#include <cstring>
 
 #include "pairs.h"
+#include "scalar-bf16.h"
 
 namespace moiety {
 namespace {
-
-float widened(uint32_t bf16) {
-  const uint32_t bits = bf16 << 16;
-  float value;
-  std::memcpy(&value, &bits, 4);
-  return value;
-}
-
-uint32_t bf16_at(const uint8_t* data, int64_t i) { return uint32_t{data[2 * i]} | uint32_t{data[2 * i + 1]} << 8; }
-
-float rounded_to_bf16(float value) {
-  uint32_t bits;
-  std::memcpy(&bits, &value, 4);
-  bits = std::isnan(value) ? 0x7fc00000 : (bits + 0x7fff + ((bits >> 16) & 1)) & 0xffff0000;
-  std::memcpy(&value, &bits, 4);
-  return value;
-}
 
 float flushed(float value) { return std::fabs(value) < FLT_MIN ? std::copysign(0.0f, value) : value; }
 
@@ -46,11 +29,11 @@ void linear(const PairLinear& w, Bf16Rows x, Rows y, int64_t begin, int64_t end,
       float total = 0;
       for (int64_t p = 0; p < pairs; p++) {
         const uint8_t* const word = words + p * kPairPanel * 4;
-        total = flushing_fma(widened(bf16_at(word, 1)), widened(row[2 * p + 1]), total);
-        total = flushing_fma(widened(bf16_at(word, 0)), widened(row[2 * p]), total);
+        total = flushing_fma(load_bf16(word, 1), from_bf16(row[2 * p + 1]), total);
+        total = flushing_fma(load_bf16(word, 0), from_bf16(row[2 * p]), total);
       }
-      const float sum = w.bias == nullptr ? total : total + widened(bf16_at(w.bias, o));
-      y.data[r * y.stride + o] = round ? rounded_to_bf16(sum) : sum;
+      const float sum = w.bias == nullptr ? total : total + load_bf16(w.bias, o);
+      y.data[r * y.stride + o] = rounded(sum, round);
     }
   }
 }

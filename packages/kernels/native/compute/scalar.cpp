@@ -8,45 +8,18 @@
 #include <cstring>
 
 #include "levels.h"
+#include "scalar-bf16.h"
 
 namespace moiety {
 namespace {
 
 constexpr int64_t kLanes = 16;
 
-float from_bits(uint32_t bits) {
-  float value;
-  std::memcpy(&value, &bits, sizeof value);
-  return value;
-}
-
-uint32_t to_bits(float value) {
-  uint32_t bits;
-  std::memcpy(&bits, &value, sizeof bits);
-  return bits;
-}
-
 // Element i of an array of floats that may lie at any address.
 float load_f32(const uint8_t* data, int64_t i) {
   float value;
   std::memcpy(&value, data + 4 * i, sizeof value);
   return value;
-}
-
-// Element i of a little-endian bf16 array: the upper half of an f32.
-float load_bf16(const uint8_t* data, int64_t i) {
-  return from_bits((uint32_t{data[2 * i]} | uint32_t{data[2 * i + 1]} << 8) << 16);
-}
-
-// Nearest bf16, ties to even; every NaN becomes 0x7fc0.
-uint16_t nearest_bf16(float value) {
-  if (std::isnan(value)) return 0x7fc0;
-  const uint32_t bits = to_bits(value);
-  return static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
-}
-
-float rounded(float value, bool round) {
-  return round ? from_bits(uint32_t{nearest_bf16(value)} << 16) : value;
 }
 
 // Element i of an MXFP4 row: byte j of a group holds element 2j in its low nibble and 2j+1 in its high one.
@@ -222,11 +195,11 @@ void add(float* residual, const float* y, int64_t n) {
   for (int64_t i = 0; i < n; i++) residual[i] = residual[i] + y[i];
 }
 
-void from_bf16(const uint8_t* in, float* out, int64_t n) {
+void widen_bf16(const uint8_t* in, float* out, int64_t n) {
   for (int64_t i = 0; i < n; i++) out[i] = load_bf16(in, i);
 }
 
-void to_bf16(const float* in, uint8_t* out, int64_t n) {
+void narrow_to_bf16(const float* in, uint8_t* out, int64_t n) {
   for (int64_t i = 0; i < n; i++) {
     const uint16_t bits = nearest_bf16(in[i]);
     out[2 * i] = static_cast<uint8_t>(bits);
@@ -265,7 +238,7 @@ void exp_shifted(const float* x, int64_t n, float max, float* out) {
 
 const KernelTable scalar_table = {
     "scalar", linear_bf16, linear_mxfp4, rms_norm,  rope,          attention, swiglu,
-    combine,  add,         from_bf16,    to_bf16,   top_k_softmax, sum_exp,   exp_shifted,
+    combine,  add,         widen_bf16,    narrow_to_bf16,   top_k_softmax, sum_exp,   exp_shifted,
 };
 
 }  // namespace moiety

@@ -1,6 +1,6 @@
 import { openCheckpoint } from "@moiety/model";
 import { createRequestProducer, type RequestProducer } from "@moiety/queue";
-import { planBenchCluster } from "../bench-cluster.js";
+import { planGatewayAlone } from "../bench-cluster.js";
 import type { BenchmarkOptions, BenchmarkResult } from "../benchmark.js";
 import { FarEnd } from "../far-end.js";
 import { provideTiny } from "../model/slice.js";
@@ -73,23 +73,9 @@ export async function benchmarkGateway(options: BenchmarkOptions): Promise<Bench
   const settings = settingsOf(options);
   const model = await provideTiny(options);
   const { fingerprint } = await openCheckpoint(model);
-  const cluster = await planBenchCluster({
-    cluster: {
-      model,
-      modelName: MODEL,
-      host: "127.0.0.1",
-      experts: 0,
-      attention: 1,
-      colocated: true,
-      replicas: 1,
-      threads: 1,
-    },
-    kinds: ["redis", "gateway"],
-    dataDir: options.dataDir,
-    tell: options.tell,
-  });
+  const cluster = await planGatewayAlone({ model, modelName: MODEL, dataDir: options.dataDir, tell: options.tell });
   const { redisUrl } = cluster.plan;
-  const url = `http://127.0.0.1:${cluster.plan.services[0]?.readyPort ?? 0}`;
+  const { url } = cluster;
   const given: SourceSettings = { redisUrl, capacity: settings.streams, modelFingerprint: fingerprint };
   const source = new FarEnd(new URL("./token-source.js", import.meta.url), [JSON.stringify(given)]);
   const producer = createRequestProducer({ redisUrl, onError: () => undefined });

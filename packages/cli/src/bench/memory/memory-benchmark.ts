@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { GRAMMAR_ENGINE, isGrammarAddonBuilt } from "@moiety/grammar";
 import { openCheckpoint, openTokenizer } from "@moiety/model";
 import { DEFAULT_MODEL_FOLDER } from "../../cluster/default-model.js";
-import { planBenchCluster } from "../bench-cluster.js";
+import { planGatewayAlone } from "../bench-cluster.js";
 import type { BenchmarkOptions, BenchmarkResult } from "../benchmark.js";
 import { FarEnd } from "../far-end.js";
 import type { SourceOrder, SourceSettings } from "../gateway/source-messages.js";
@@ -21,28 +21,14 @@ const ANSWER = "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|chan
 /** Measures what a gateway's memory does while it answers very many requests of all kinds. */
 export async function benchmarkMemory(options: BenchmarkOptions): Promise<BenchmarkResult> {
   const { quick, dataDir, tell, requests = quick ? QUICK_REQUESTS : REQUESTS } = options;
-  const cluster = await planBenchCluster({
-    cluster: {
-      model: DEFAULT_MODEL_FOLDER,
-      modelName: MODEL,
-      host: "127.0.0.1",
-      experts: 0,
-      attention: 1,
-      colocated: true,
-      replicas: 1,
-      threads: 1,
-    },
-    kinds: ["redis", "gateway"],
-    dataDir,
-    tell,
-  });
+  const cluster = await planGatewayAlone({ model: DEFAULT_MODEL_FOLDER, modelName: MODEL, dataDir, tell });
   const source = new FarEnd(new URL("../gateway/token-source.js", import.meta.url), [
     JSON.stringify(await settingsOf(cluster.plan.redisUrl)),
   ]);
   try {
     // A gateway is ready when there is a worker, and the source is that.
     await Promise.all([cluster.start(), source.next()]);
-    const figures = await measure({ url: `http://127.0.0.1:${cluster.plan.services[0]?.readyPort ?? 0}`, source, requests });
+    const figures = await measure({ url: cluster.url, source, requests });
     return { text: formatMemory(figures), figures };
   } finally {
     await source.close();

@@ -86,6 +86,20 @@ struct Size {
 
 Size random_slice(int64_t in, int64_t out, int64_t rows, Random& random);
 
+// Calls body(row, rows, begin, end) for any grouping of a slice's rows, and any cut of its outputs within each group.
+template <typename Body>
+void in_pieces(const Size& s, Random& random, Body body) {
+  for (int64_t r = 0; r < s.rows;) {
+    const int64_t rows = 1 + random.below(s.rows - r);
+    for (int64_t o = s.begin; o < s.end;) {
+      const int64_t end = o + 1 + random.below(s.end - o);
+      body(r, rows, o, end);
+      o = end;
+    }
+    r += rows;
+  }
+}
+
 // Says that a check failed, once per `where`, and counts it.
 void fail(const std::string& where, const std::string& what);
 int failures();

@@ -119,17 +119,10 @@ void compare(const Size& s, Random& random, Mood mood) {
     actual.fill(kUntouched);
     level->linear(w.packed, own.rows, {actual.data(), s.rows, stride}, s.begin, s.end, round);
     expect_same(where, actual.data(), expected.data(), expected.count());
-    // Any grouping of rows and any cut of the slice.
     actual.fill(kUntouched);
-    for (int64_t r = 0; r < s.rows;) {
-      const int64_t rows = 1 + random.below(s.rows - r);
-      for (int64_t o = s.begin; o < s.end;) {
-        const int64_t end = o + 1 + random.below(s.end - o);
-        level->linear(w.packed, own.from(r, rows), {actual.data() + r * stride, rows, stride}, o, end, round);
-        o = end;
-      }
-      r += rows;
-    }
+    in_pieces(s, random, [&](int64_t r, int64_t rows, int64_t o, int64_t end) {
+      level->linear(w.packed, own.from(r, rows), {actual.data() + r * stride, rows, stride}, o, end, round);
+    });
     expect_same(where + " in pieces", actual.data(), expected.data(), expected.count());
   }
   random = at_this_point;
