@@ -3,7 +3,7 @@ import type { RequestProducer } from "@moiety/queue";
 import { Counter, Gauge, Histogram, type Registry } from "prom-client";
 import type { ChoiceEnd } from "./generation/choice.js";
 import type { GrammarObserver } from "./grammar/check-grammar.js";
-import { type TenantGeneration, TenantMetrics } from "./tenants/tenant-metrics.js";
+import { gaugeTenantQueues, type TenantGeneration, TenantMetrics } from "./tenants/tenant-metrics.js";
 
 const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640, 1_280];
 const TOKEN_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 5, 20, 80];
@@ -118,7 +118,7 @@ export function createGatewayMetrics(options: GatewayMetricsOptions): GatewayMet
     },
   });
   const waiting = countWaitingTokens(options.registry);
-  addTenantDepth(options.registry, options.producer);
+  gaugeTenantQueues(options.registry, options.producer);
   const batches = createBatchMetrics(options.registry);
   const tenants = new TenantMetrics(options);
 
@@ -192,28 +192,6 @@ function countWaitingTokens(registry: Registry): Set<{ readonly tokens: number }
     },
   });
   return waiting;
-}
-
-/** Tenants that have a series of their own; the others share one. */
-const MAX_TENANTS_SHOWN = 20;
-/** No tenant is called so. */
-const OTHERS = "(others)";
-
-function addTenantDepth(registry: Registry, producer: RequestProducer): void {
-  new Gauge({
-    name: "moiety_queue_tenant_requests",
-    help: "Requests waiting in the queue of the whole cluster, of the 20 tenants with the most and of all others together",
-    labelNames: ["tenant"],
-    registers: [registry],
-    async collect() {
-      this.reset();
-      const waiting = (await producer.ping()) ? await producer.waitingByTenant().catch(() => undefined) : undefined;
-      const ranked = [...(waiting ?? [])].sort(([, a], [, b]) => b - a);
-      const others = ranked.splice(MAX_TENANTS_SHOWN).reduce((sum, [, count]) => sum + count, 0);
-      for (const [tenant, count] of ranked) this.set({ tenant }, count);
-      if (others > 0) this.set({ tenant: OTHERS }, others);
-    },
-  });
 }
 
 type BatchMetrics = Pick<GatewayMetrics, "openBatches"> & Pick<GatewayMetrics, Extract<keyof GatewayMetrics, `batch${string}`>>;

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { AppError, type Clock, invariant, systemClock } from "@moiety/core";
 import { createRequestProducer } from "@moiety/queue";
 import { addProcessRoutes, createRegistry, dropSilentConnections, type Logger, openTracing } from "@moiety/runtime";
-import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
+import Fastify, { type FastifyInstance, type FastifyRequest } from "fastify";
 import { addAdminRoutes } from "./admin/admin-routes.js";
 import { loadAdminKey } from "./auth/admin-key.js";
 import { loadApiKeys } from "./auth/api-keys.js";
@@ -12,19 +12,20 @@ import { KeyStore } from "./auth/key-store.js";
 import { openBatchService } from "./batches/batch-service.js";
 import { addFileAndBatchRoutes } from "./batches/routes.js";
 import type { GatewayConfig } from "./config.js";
+import { addErrorHandling, sendError } from "./error-handling.js";
 import type { GatewayContext } from "./gateway-context.js";
 import { openGrammar } from "./grammar/open-grammar.js";
 import { createGatewayMetrics } from "./metrics.js";
 import { openServedModel } from "./model/served-model.js";
 import { PROCESSING_HEADER } from "./openai/answer.js";
-import { addOpenAiRoutes, noRoute } from "./openai/endpoints.js";
-import { fromThrown, toOpenAiError } from "./openai/errors.js";
+import { addOpenAiRoutes } from "./openai/endpoints.js";
+import { fromThrown } from "./openai/errors.js";
 import { TokenNames } from "./openai/logprobs.js";
 import { openResponseService } from "./responses/response-service.js";
 import { Accounts } from "./tenants/accounts.js";
 import { AuditTrail } from "./tenants/audit-trail.js";
 import { addRequestSpans, type SpanOf } from "./tracing/request-spans.js";
-import { addTraffic, isApi, statusOf, Traffic } from "./traffic.js";
+import { addTraffic, countByTenant, isApi, Traffic } from "./traffic.js";
 import { Workers } from "./workers.js";
 
 export interface GatewayOptions {
@@ -42,6 +43,7 @@ export interface Gateway {
 const REQUEST_ID = /^[A-Za-z0-9._:-]{1,128}$/;
 /** For a whole request to come in: also a large file, over a slow line. */
 const UPLOAD_TIMEOUT_MS = 600_000;
+
 /** @throws AppError when the checkpoint or the keys cannot be read, or the port is taken. Redis may come later. */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const { config, logger, clock = systemClock } = options;
@@ -164,15 +166,6 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   };
 }
 
-/** Answers to those that have a key, or need none. */
-function countByTenant(app: FastifyInstance, { metrics, tenantOf }: GatewayContext): void {
-  app.addHook("onRequest", async (request, reply) => {
-    if (!isApi(request)) return;
-    const tenant = tenantOf(request);
-    reply.raw.once("close", () => metrics.tenants.responded(tenant, statusOf(reply)));
-  });
-}
-
 function openKeyStore(config: GatewayConfig, clock: Clock, logger: Logger): KeyStore {
   return new KeyStore({
     redisUrl: config.MOIETY_REDIS_URL,
@@ -213,31 +206,6 @@ async function missingForReadiness({ producer, workers }: GatewayContext, traffi
   if (traffic.isLeaving) return ["draining"];
   if (!(await producer.ping())) return ["redis"];
   return workers.missing();
-}
-
-function sendError(reply: FastifyReply, error: AppError): FastifyReply {
-  const { status, body, retryAfterS } = toOpenAiError(error);
-  if (retryAfterS !== undefined) reply.header("retry-after", String(retryAfterS));
-  return reply.code(status).send(body);
-}
-
-const isFaultOfBody = (thrown: unknown) =>
-  thrown instanceof Error && "code" in thrown && String(thrown.code).startsWith("FST_ERR_CTP_");
-
-function addErrorHandling(app: FastifyInstance, logger: Logger): void {
-  const answerNoRoute = (request: FastifyRequest, reply: FastifyReply) => {
-    const { error, allow } = noRoute(request);
-    if (allow !== undefined) reply.header("allow", allow);
-    return sendError(reply, error);
-  };
-  app.setErrorHandler((thrown, request, reply) => {
-    // A body is read even where nobody takes it; what is wrong with it matters less than that.
-    if (request.is404 && isFaultOfBody(thrown)) return answerNoRoute(request, reply);
-    const error = fromThrown(thrown);
-    if (toOpenAiError(error).status >= 500) logger.error({ err: error, requestId: request.id }, "a request failed");
-    return sendError(reply, error);
-  });
-  app.setNotFoundHandler(answerNoRoute);
 }
 
 /** Times requests, and says in the answers' headers how long they took. */

@@ -10,7 +10,7 @@ import type { RateLimits } from "./tenants/rate-limits.js";
 /** What nginx logs for a client that went away. */
 const CLIENT_CLOSED = 499;
 /** What a request was answered with, once its connection or its answer has ended. */
-export const statusOf = ({ raw }: FastifyReply): number => (raw.writableFinished ? raw.statusCode : CLIENT_CLOSED);
+const statusOf = ({ raw }: FastifyReply): number => (raw.writableFinished ? raw.statusCode : CLIENT_CLOSED);
 const isApiPath = (path: string): boolean => /^\/(v1|tokenize|detokenize)([/?]|$)/.test(path);
 /** By the route that was found as well as by the text: the router decodes what a path spells in percent signs. */
 export const isApi = (request: FastifyRequest): boolean => isApiPath(request.routeOptions.url ?? "") || isApiPath(request.url);
@@ -125,5 +125,14 @@ export function addTraffic(app: FastifyInstance, context: GatewayContext, traffi
     if (limit === undefined) return;
     metrics.rejected("queue-full");
     stateQueueRoom(reply, 0);
+  });
+}
+
+/** Answers to those that have a key, or need none. */
+export function countByTenant(app: FastifyInstance, { metrics, tenantOf }: GatewayContext): void {
+  app.addHook("onRequest", async (request, reply) => {
+    if (!isApi(request)) return;
+    const tenant = tenantOf(request);
+    reply.raw.once("close", () => metrics.tenants.responded(tenant, statusOf(reply)));
   });
 }

@@ -2,6 +2,8 @@
 #pragma once
 #include <immintrin.h>
 
+#include "avx-sums.h"
+
 namespace moiety {
 namespace {
 
@@ -97,23 +99,7 @@ inline __m256 halves_added(Vec a) {
   return _mm256_add_ps(_mm512_castps512_ps256(a.v), _mm512_extractf32x8_ps(a.v, 1));
 }
 
-inline float sum_of_lanes(const Vec* parts) {
-  const __m256 eight = halves_added(parts[0]);
-  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
-  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
-}
-
-// Sums of 8 lanes of each of four vectors, by the same tree as sum_of_lanes from its second level on.
-inline void sum_of_eight_four(__m256 a, __m256 b, __m256 c, __m256 d, float* sums) {
-  const __m256 ab = _mm256_add_ps(_mm256_permute2f128_ps(a, b, 0x20), _mm256_permute2f128_ps(a, b, 0x31));
-  const __m256 cd = _mm256_add_ps(_mm256_permute2f128_ps(c, d, 0x20), _mm256_permute2f128_ps(c, d, 0x31));
-  const __m256d first = _mm256_unpacklo_pd(_mm256_castps_pd(ab), _mm256_castps_pd(cd));
-  const __m256d second = _mm256_unpackhi_pd(_mm256_castps_pd(ab), _mm256_castps_pd(cd));
-  const __m256 two = _mm256_add_ps(_mm256_castpd_ps(first), _mm256_castpd_ps(second));
-  const __m256 one = _mm256_hadd_ps(two, two);  // a, c, a, c | b, d, b, d
-  _mm_storeu_ps(sums, _mm_unpacklo_ps(_mm256_castps256_ps128(one), _mm256_extractf128_ps(one, 1)));
-}
+inline float sum_of_lanes(const Vec* parts) { return sum_of_eight(halves_added(parts[0])); }
 
 inline void sum_of_lanes_four(const Vec* a, const Vec* b, const Vec* c, const Vec* d, float* sums) {
   sum_of_eight_four(halves_added(*a), halves_added(*b), halves_added(*c), halves_added(*d), sums);

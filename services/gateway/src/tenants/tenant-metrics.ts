@@ -1,9 +1,12 @@
 import type { Clock, TenantId } from "@moiety/core";
-import { Counter, Histogram, type Registry } from "prom-client";
+import type { RequestProducer } from "@moiety/queue";
+import { Counter, Gauge, Histogram, type Registry } from "prom-client";
 import type { GenerationTimer } from "../metrics.js";
 
 /** Tenants with series of their own, in the order in which this gateway saw them; those that come later share one. */
 const MAX_TENANTS = 50;
+/** Tenants whose queues have series of their own: those with the most requests at the scrape. */
+const MAX_QUEUES = 20;
 /** No tenant is called so. */
 const OTHERS = "(others)";
 const SECONDS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 320];
@@ -80,4 +83,22 @@ export class TenantMetrics {
     if (this.#seen.size < MAX_TENANTS) this.#seen.add(tenant);
     return this.#seen.has(tenant) ? tenant : OTHERS;
   }
+}
+
+/** What of each tenant waits in the queue, as Redis says at the scrape. */
+export function gaugeTenantQueues(registry: Registry, producer: RequestProducer): void {
+  new Gauge({
+    name: "moiety_queue_tenant_requests",
+    help: "Requests waiting in the queue of the whole cluster, of the 20 tenants with the most and of all others together",
+    labelNames: ["tenant"],
+    registers: [registry],
+    async collect() {
+      this.reset();
+      const waiting = (await producer.ping()) ? await producer.waitingByTenant().catch(() => undefined) : undefined;
+      const ranked = [...(waiting ?? [])].sort(([, a], [, b]) => b - a);
+      const others = ranked.splice(MAX_QUEUES).reduce((sum, [, count]) => sum + count, 0);
+      for (const [tenant, count] of ranked) this.set({ tenant }, count);
+      if (others > 0) this.set({ tenant: OTHERS }, others);
+    },
+  });
 }
