@@ -11,6 +11,10 @@ use llguidance::{Matcher, ParserFactory};
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
 
+/// Grammars are compiled on all of libuv's threads and forgotten on another: glibc's allocator keeps what was freed in an arena for each.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn fault(error: impl std::fmt::Display) -> Error {
     Error::new(Status::InvalidArg, error.to_string())
 }
