@@ -26,6 +26,8 @@ export interface Kernels {
   familyOf(activation: Activation): string;
   /** Bytes of checkpoints that were read in so far: how far loading has come. */
   readonly readBytes: number;
+  /** How long the operation that computes now has computed; 0 when none does. One that never ends is a fault of ours or of the machine. */
+  readonly runningMs: number;
   createAttentionEngine(spec: AttentionEngineSpec): Promise<AttentionEngine>;
   createExpertEngine(spec: ExpertEngineSpec): ExpertEngine;
   /** Waits for queued operations, then ends the threads. Later calls reject. */

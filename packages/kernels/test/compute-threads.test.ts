@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { openKernels } from "../src/index.js";
+import { openNative } from "../src/open-kernels.js";
 
 /** The niceness of every thread of this process. */
 function niceness(): number[] {
@@ -18,5 +19,26 @@ describe.runIf(process.platform === "linux")("compute threads", () => {
     const kernels = openKernels({ threads: 3 });
     await expect.poll(() => nice(niceness())).toBe(before + 3);
     await kernels.close();
+  });
+});
+
+describe("the operation that computes", () => {
+  it("can be asked how long it has, while it does", async () => {
+    const kernels = openNative({ threads: 1 });
+    expect(kernels.runningMs).toBe(0);
+    let isDone = false;
+    const measured = kernels.measure({ kind: "read", bytes: 64 * 2 ** 20 }).finally(() => {
+      isDone = true;
+    });
+    let most = 0;
+    while (!isDone) {
+      most = Math.max(most, kernels.runningMs);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await measured;
+    expect(most).toBeGreaterThan(0);
+    await expect.poll(() => kernels.runningMs).toBe(0);
+    await kernels.close();
+    expect(kernels.runningMs).toBe(0);
   });
 });

@@ -33,6 +33,19 @@ export const env = {
       .default(fallback),
 };
 
+/** What a process has that computes. */
+export const computeConfigShape = {
+  MOIETY_STALL_MS: env
+    .integer({ min: 1_000, max: 86_400_000, fallback: 300_000 })
+    .describe("an operation of the kernels that computes longer is stuck: /health fails, so that the process is restarted"),
+};
+
+/** Why a process that computes has to be restarted; empty while it computes as it should. */
+export function stalled(runningMs: number, config: { readonly MOIETY_STALL_MS: number }): readonly string[] {
+  const { MOIETY_STALL_MS: longest } = config;
+  return runningMs > longest ? [`kernels: one operation has computed for more than ${longest} ms`] : [];
+}
+
 /** What every process has. */
 export const processConfigShape = {
   MOIETY_HTTP_HOST: env.text("127.0.0.1").describe("address of /health, /ready and /metrics"),

@@ -3,7 +3,7 @@ import { connect } from "node:net";
 import { Gauge } from "prom-client";
 import { afterEach, describe, expect, it } from "vitest";
 import { createRegistry } from "./metrics.js";
-import { type ProcessServer, type ReadinessProbe, startProcessServer } from "./process-server.js";
+import { type LivenessProbe, type ProcessServer, type ReadinessProbe, startProcessServer } from "./process-server.js";
 
 let server: ProcessServer | undefined;
 
@@ -12,10 +12,10 @@ afterEach(async () => {
   server = undefined;
 });
 
-async function start(readiness: ReadinessProbe): Promise<string> {
+async function start(readiness: ReadinessProbe, liveness?: LivenessProbe): Promise<string> {
   const registry = createRegistry({ service: "test" });
   new Gauge({ name: "moiety_test", help: "A gauge", registers: [registry] }).set(7);
-  server = await startProcessServer({ host: "127.0.0.1", port: 0, registry, readiness });
+  server = await startProcessServer({ host: "127.0.0.1", port: 0, registry, readiness, ...(liveness && { liveness }) });
   return `http://127.0.0.1:${server.port}`;
 }
 
@@ -29,6 +29,19 @@ describe("the HTTP side of a process", () => {
     expect(await response.json()).toEqual({ status: "not ready", missing });
     missing.pop();
     expect((await fetch(`${url}/ready`)).status).toBe(200);
+  });
+
+  it("is healthy until it is stuck, and says in what", async () => {
+    const faults: string[] = [];
+    const url = await start(
+      () => [],
+      () => faults,
+    );
+    expect((await fetch(`${url}/health`)).status).toBe(200);
+    faults.push("kernels: one operation has computed for more than 1000 ms");
+    const response = await fetch(`${url}/health`);
+    expect(response.status).toBe(503);
+    expect(await response.json()).toEqual({ status: "stuck", faults });
   });
 
   it("is not ready when the probe itself fails, and does not tell why to everybody", async () => {

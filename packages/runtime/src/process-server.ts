@@ -6,11 +6,16 @@ import type { Registry } from "prom-client";
 /** Why a process is not ready; empty when it is. */
 export type ReadinessProbe = () => readonly string[] | Promise<readonly string[]>;
 
+/** Why a process has to be restarted, for it will not recover by itself; empty when it need not. */
+export type LivenessProbe = () => readonly string[];
+
 export interface ProcessServerOptions {
   readonly host: string;
   readonly port: number;
   readonly registry: Registry;
   readonly readiness: ReadinessProbe;
+  /** Absent: a process that answers is alive. */
+  readonly liveness?: LivenessProbe;
   /** Adds further routes. */
   readonly routes?: (app: FastifyInstance) => void;
 }
@@ -21,8 +26,14 @@ export interface ProcessServer {
 }
 
 /** Adds `/health`, `/ready` and `/metrics` to a server. */
-export function addProcessRoutes(app: FastifyInstance, options: Pick<ProcessServerOptions, "registry" | "readiness">): void {
-  app.get("/health", async () => ({ status: "ok" }));
+export function addProcessRoutes(
+  app: FastifyInstance,
+  options: Pick<ProcessServerOptions, "registry" | "readiness" | "liveness">,
+): void {
+  app.get("/health", async (_request, reply) => {
+    const faults = options.liveness?.() ?? [];
+    return faults.length === 0 ? { status: "ok" } : reply.code(503).send({ status: "stuck", faults });
+  });
   app.get("/ready", async (_request, reply) => {
     const missing = await probe(options.readiness);
     return reply.code(missing.length === 0 ? 200 : 503).send({ status: missing.length === 0 ? "ready" : "not ready", missing });

@@ -1,12 +1,20 @@
 import { cpus, hostname } from "node:os";
 import { ACTIVATION_CHOICES } from "@moiety/kernels";
-import { env, processConfigShape, routerAddressField, tlsConfigShape, tracingConfigShape } from "@moiety/runtime";
+import {
+  computeConfigShape,
+  env,
+  processConfigShape,
+  routerAddressField,
+  tlsConfigShape,
+  tracingConfigShape,
+} from "@moiety/runtime";
 import { z } from "zod";
 
 /** Everything that an attention worker can be told. */
 export const attentionWorkerConfigSchema = z
   .object({
     ...processConfigShape,
+    ...computeConfigShape,
     ...tlsConfigShape,
     ...tracingConfigShape,
     MOIETY_MODEL: env.text().describe("directory of the checkpoint"),

@@ -9,6 +9,7 @@ import {
   openTransport,
   type ProcessServer,
   plainTransport,
+  stalled,
   startProcessServer,
   type Tracing,
   type Transport,
@@ -56,11 +57,13 @@ export async function startAttentionWorker(options: AttentionWorkerOptions): Pro
   const tracing = await openTracing({ config, service: "attention-worker", instance: workerId, logger, registry });
   const metrics = createAttentionMetrics({ registry, modelName, engine: workerId });
   let probe = async (): Promise<readonly string[]> => ["model: the checkpoint is being opened"];
+  let runningMs = () => 0;
   const http = await startProcessServer({
     host: config.MOIETY_HTTP_HOST,
     port: config.MOIETY_HTTP_PORT,
     registry,
     readiness: () => probe(),
+    liveness: () => stalled(runningMs(), config),
   });
   try {
     const onProgress = (progress: OpeningProgress) => {
@@ -70,6 +73,7 @@ export async function startAttentionWorker(options: AttentionWorkerOptions): Pro
     };
     const parts = await assemble({ options, workerId, transport, tracing, metrics, clock, onProgress });
     probe = parts.missing;
+    runningMs = () => parts.model.kernels.runningMs;
     logger.info({ httpPort: http.port, workerId, level: parts.model.kernels.level }, "attention worker started");
     let closed: Promise<void> | undefined;
     const close = (drainMs: number) => {

@@ -1,5 +1,12 @@
 import { ACTIVATION_CHOICES } from "@moiety/kernels";
-import { env, processConfigShape, routerAddressField, tlsConfigShape, tracingConfigShape } from "@moiety/runtime";
+import {
+  computeConfigShape,
+  env,
+  processConfigShape,
+  routerAddressField,
+  tlsConfigShape,
+  tracingConfigShape,
+} from "@moiety/runtime";
 import { z } from "zod";
 
 const GIB = 1024 ** 3;
@@ -7,6 +14,7 @@ const GIB = 1024 ** 3;
 /** Everything that an expert worker can be told. */
 export const expertWorkerConfigSchema = z.object({
   ...processConfigShape,
+  ...computeConfigShape,
   ...tlsConfigShape,
   ...tracingConfigShape,
   MOIETY_WORKER_ID: env.text().describe("name of this worker, unique in the cluster and the same after a restart"),

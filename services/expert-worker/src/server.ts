@@ -12,6 +12,7 @@ import {
   listen,
   openTracing,
   openTransport,
+  stalled,
   startProcessServer,
   type Transport,
 } from "@moiety/runtime";
@@ -61,6 +62,7 @@ export async function startExpertWorker(options: ExpertWorkerOptions): Promise<E
     model: modelIdentity({ fingerprint, config: model, activation, kernelFamily: kernels.familyOf(activation) }),
     engine: kernels.createExpertEngine({ config: model, activation }),
     expertRefs: (layer, expert) => checkpoint.expertRefs(layer, expert),
+    runningMs: () => kernels.runningMs,
   };
   logger.info({ fingerprint, level: kernels.level, threads: kernels.threads, activation }, "checkpoint opened");
   try {
@@ -102,6 +104,7 @@ export async function serveExperts(options: ServeExpertsOptions): Promise<Expert
     port: config.MOIETY_HTTP_PORT,
     registry: parts.registry,
     readiness: () => holdings.missing(),
+    liveness: () => stalled(source.runningMs(), config),
   }).catch(async (error: unknown) => {
     await Promise.all([listening.close(), holdings.close()]);
     throw error;

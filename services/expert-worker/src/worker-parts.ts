@@ -18,6 +18,8 @@ export interface ExpertSource {
   readonly model: ModelIdentity;
   readonly engine: ExpertEngine;
   readonly expertRefs: (layer: number, expert: number) => ExpertRefs;
+  /** How long the operation that computes now has computed; 0 when none does. */
+  readonly runningMs: () => number;
 }
 
 export interface WorkerPartsOptions {

@@ -42,7 +42,7 @@ export class TestCluster {
     const defaults = expertWorkerConfigSchema.parse({ MOIETY_WORKER_ID: id, MOIETY_MODEL: "none" });
     const worker = await serveExperts({
       config: { ...defaults, ...config },
-      source: { model, engine, expertRefs: (layer, expert) => ({ layer, expert }) as never },
+      source: { model, engine, expertRefs: (layer, expert) => ({ layer, expert }) as never, runningMs: () => engine.runningMs },
       logger: createLogger({ service: "expert-worker", instance: id, level: "silent" }),
       joinRouter: false,
     });

@@ -231,6 +231,18 @@ describe("calls over links", () => {
   });
 });
 
+describe("an expert worker", () => {
+  it("says that it has to be restarted when an operation does not end, and not before", async () => {
+    cluster = new TestCluster();
+    const { worker, engine } = await cluster.expert("stuck", { MOIETY_STALL_MS: 60_000 });
+    const health = async () => (await fetch(`http://127.0.0.1:${worker.httpPort}/health`)).status;
+    engine.runningMs = 59_000;
+    expect(await health()).toBe(200);
+    engine.runningMs = 61_000;
+    expect(await health()).toBe(503);
+  });
+});
+
 describe("the metrics of an expert worker", () => {
   it("count calls, rows and the heat of every expert", async () => {
     cluster = new TestCluster();

@@ -13,6 +13,8 @@ export function standInRow(row: Uint8Array, layer: number, expert: number): Uint
 /** Runs {@link standInRow}, when its gate lets it. */
 export class StandInEngine implements ExpertEngine {
   readonly batches: ExpertCall[] = [];
+  /** As the kernels say it of themselves. */
+  runningMs = 0;
   gate: Promise<void> = Promise.resolve();
   /** Calls by which it refuses. */
   fault: ((call: ExpertCall) => AppError | undefined) | undefined;

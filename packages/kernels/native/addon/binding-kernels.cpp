@@ -36,7 +36,8 @@ Napi::Function KernelsObject::define(Napi::Env env) {
                      {InstanceMethod<&KernelsObject::create_attention_engine>("createAttentionEngine"),
                       InstanceMethod<&KernelsObject::create_expert_engine>("createExpertEngine"),
                       InstanceMethod<&KernelsObject::measure>("measure"), InstanceMethod<&KernelsObject::close>("close"),
-                      InstanceAccessor<&KernelsObject::read_bytes>("readBytes")});
+                      InstanceAccessor<&KernelsObject::read_bytes>("readBytes"),
+                      InstanceAccessor<&KernelsObject::running_ms>("runningMs")});
 }
 
 // new Kernels(level, threads, makeError); a level that this CPU or build lacks is the caller's to rule out.
@@ -88,6 +89,10 @@ Napi::Value KernelsObject::measure(const Napi::CallbackInfo& info) {
 
 Napi::Value KernelsObject::read_bytes(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(host_->files().read_bytes()));
+}
+
+Napi::Value KernelsObject::running_ms(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), std::chrono::duration<double, std::milli>(host_->running_for()).count());
 }
 
 Napi::Value KernelsObject::close(const Napi::CallbackInfo& info) { return host_->close(info.Env()); }

@@ -28,6 +28,7 @@ class KernelsObject : public Napi::ObjectWrap<KernelsObject> {
   Napi::Value create_expert_engine(const Napi::CallbackInfo& info);
   Napi::Value measure(const Napi::CallbackInfo& info);
   Napi::Value read_bytes(const Napi::CallbackInfo& info);
+  Napi::Value running_ms(const Napi::CallbackInfo& info);
   Napi::Value close(const Napi::CallbackInfo& info);
 
   std::shared_ptr<Host> host_;

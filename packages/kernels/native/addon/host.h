@@ -69,6 +69,8 @@ class Host : public std::enable_shared_from_this<Host> {
 
   const KernelTable& kernels() const { return kernels_; }
   int threads() const { return threads_; }
+  // How long the operation that runs now has run; zero when none does.
+  std::chrono::nanoseconds running_for() const { return pool_ ? pool_->running_for() : std::chrono::nanoseconds::zero(); }
   FileRegistry& files() { return files_; }
 
   // Queue an operation; throws Fault when the queue is closed or full.

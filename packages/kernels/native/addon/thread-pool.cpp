@@ -45,6 +45,8 @@ void give_way_to_event_loops() {
 #endif
 }
 
+std::chrono::nanoseconds now() { return std::chrono::steady_clock::now().time_since_epoch(); }
+
 uint32_t phase_of(uint64_t ticket) { return static_cast<uint32_t>(ticket >> 32); }
 uint32_t index_of(uint64_t ticket) { return static_cast<uint32_t>(ticket); }
 
@@ -178,8 +180,15 @@ void ThreadPool::leader_main() {
       queue_.pop_front();
       queued_.fetch_sub(1, std::memory_order_seq_cst);
     }
+    running_since_.store(now(), std::memory_order_relaxed);
     job->execute(team_);
+    running_since_.store(std::chrono::nanoseconds::zero(), std::memory_order_relaxed);
   }
+}
+
+std::chrono::nanoseconds ThreadPool::running_for() const {
+  const std::chrono::nanoseconds since = running_since_.load(std::memory_order_relaxed);
+  return since == std::chrono::nanoseconds::zero() ? since : now() - since;
 }
 
 LoaderPool::LoaderPool(int threads, size_t capacity) : capacity_(capacity) {

@@ -6,6 +6,7 @@
 // spins for a few microseconds, giving way to other processes, and then sleeps.
 #pragma once
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -83,6 +84,8 @@ class ThreadPool {
   int threads() const { return team_.threads(); }
   // Returns false, and takes nothing, when the queue is full.
   bool submit(Job* job);
+  // How long the job that runs now has run; zero when none does. From any thread.
+  std::chrono::nanoseconds running_for() const;
 
  private:
   void leader_main();
@@ -94,6 +97,8 @@ class ThreadPool {
   std::condition_variable submitted_;
   std::deque<Job*> queue_;
   std::atomic<size_t> queued_{0};
+  // When the job that runs now began, by the steady clock; zero when none does.
+  std::atomic<std::chrono::nanoseconds> running_since_{std::chrono::nanoseconds::zero()};
   std::atomic<bool> stopping_{false};
   std::vector<std::thread> workers_;
 };

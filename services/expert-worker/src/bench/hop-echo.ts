@@ -47,7 +47,7 @@ async function echoWorker(
     MOIETY_MODEL: "none",
     MOIETY_LISTEN_ADDRESS: listenAddress,
   });
-  const source = { model, engine: new EchoEngine(), expertRefs: noRefs };
+  const source = { model, engine: new EchoEngine(), expertRefs: noRefs, runningMs: () => 0 };
   const worker = await serveExperts({ config, source, logger, joinRouter: false });
   const { id, address } = worker;
   const placement = { epoch: 1, phase: "active", layers: 1, experts: 1 } as const;

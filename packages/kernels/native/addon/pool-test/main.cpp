@@ -86,6 +86,26 @@ void test_phases() {
   }
 }
 
+void test_running_time() {
+  moiety::ThreadPool pool(2, 4);
+  expect(pool.running_for().count() == 0, "nothing runs in a new pool");
+  Countdown begun(1), released(1), ended(1);
+  Work work([&](Team&) {
+    begun.done();
+    released.wait();
+  });
+  Work last([&](Team&) { ended.done(); });
+  pool.submit(&work);
+  begun.wait();
+  usleep(2000);
+  expect(pool.running_for() >= std::chrono::milliseconds(2), "a job has run for as long as it has");
+  released.done();
+  pool.submit(&last);
+  ended.wait();
+  for (int i = 0; i < 1000 && pool.running_for().count() != 0; ++i) usleep(1000);
+  expect(pool.running_for().count() == 0, "nothing runs after the last job");
+}
+
 void test_faults() {
   moiety::ThreadPool pool(4, 4);
   for (int round = 0; round < 200; ++round) {
@@ -174,6 +194,7 @@ void test_too_few_threads() {
 
 int main() {
   test_phases();
+  test_running_time();
   test_faults();
   test_ending_while_busy();
   test_full_queue();
