@@ -109,8 +109,11 @@ describe("the runbooks", () => {
     const folder = mkdtempSync(join(tmpdir(), "moiety-runbooks-"));
     const asked = queries.map((expr, index) => ({ record: `moiety:query:${index}`, expr }));
     writeFileSync(join(folder, "queries.yaml"), stringify({ groups: [{ name: "queries", rules: asked }] }));
-    check("check", "rules", join(folder, "queries.yaml"));
-    rmSync(folder, { recursive: true });
+    try {
+      check("check", "rules", join(folder, "queries.yaml"));
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 });
 
