@@ -33,7 +33,12 @@ const LAYOUTS: Readonly<Record<string, readonly (string | object)[]>> = {
           s3: { endpoint: "https://s3.example.org", secretName: "s3" },
         },
       },
-      monitoring: { prometheusUrl: "http://prometheus:9090", rules: true, tracesUrl: "http://collector.observability:4318" },
+      monitoring: {
+        prometheusUrl: "http://prometheus:9090",
+        rules: true,
+        runbooksUrl: "https://git.example.org/moiety",
+        tracesUrl: "http://collector.observability:4318",
+      },
       gateway: {
         ingress: { enabled: true, hosts: ["llm.example.org"], tls: [{ hosts: ["llm.example.org"], secretName: "tls" }] },
         files: { source: "s3", s3: { url: "https://s3.example.org/files", secretName: "s3" } },

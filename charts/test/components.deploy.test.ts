@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { CHART, findTool, Helm, LEAST, type Manifest, only, podsOf } from "./helm.js";
@@ -6,6 +6,11 @@ import { CHART, findTool, Helm, LEAST, type Manifest, only, podsOf } from "./hel
 const program = findTool("helm");
 const helm = new Helm(program ?? "helm");
 const FILE = { path: "config.json", url: "https://example.org/config.json", sha256: "0".repeat(64) };
+
+interface RenderedRule {
+  readonly alert?: string;
+  readonly annotations?: { readonly runbook_url?: string };
+}
 
 describe.runIf(program !== undefined)("the parts of a cluster", () => {
   const envOf = (manifest: Manifest) =>
@@ -111,6 +116,19 @@ describe.runIf(program !== undefined)("the parts of a cluster", () => {
         expect(Number(metadata.threshold)).toBeGreaterThan(0);
       }
     }
+  });
+
+  it("have alerts whose runbooks are files of this repository, as links to where a company keeps it", () => {
+    const runbooks = (monitoring: object) => {
+      const { spec } = only(helm.manifests(LEAST, { monitoring: { rules: true, ...monitoring } }), "PrometheusRule", "");
+      const rules: readonly RenderedRule[] = spec.groups.flatMap((group: { rules: readonly RenderedRule[] }) => group.rules);
+      return rules.flatMap(({ alert, annotations }) => (alert === undefined ? [] : [annotations?.runbook_url ?? ""]));
+    };
+    const paths = runbooks({});
+    expect(paths).not.toEqual([]);
+    for (const path of paths) expect(existsSync(join(CHART, "../..", path)), path).toBe(true);
+    for (const runbooksUrl of ["https://git.example.org/moiety", "https://git.example.org/moiety/"])
+      expect(runbooks({ runbooksUrl })).toEqual(paths.map((path) => `https://git.example.org/moiety/${path}`));
   });
 
   it("begin another job when other files are to be loaded, and the same when nothing changed", () => {

@@ -52,6 +52,12 @@ describe.skipIf(program === undefined || !hasOpenssl())("a cluster and a real Pr
     await waitUntil(`${names.join(", ")} fire`, look, { timeoutMs: 120_000, describe });
   }
 
+  async function expectSilence(names: readonly string[]): Promise<void> {
+    const isSilent = async () => (await prometheus.alerts("firing")).every((name) => !names.includes(name));
+    const hopes = { timeoutMs: 60_000, intervalMs: 500, describe: () => observed.describe() };
+    await waitUntil(`${names.join(", ")} are silent`, isSilent, hopes);
+  }
+
   async function keepAsking(tokens: number): Promise<void> {
     while (!load.signal.aborted) {
       await observed.complete(tokens, load.signal);
@@ -87,13 +93,7 @@ describe.skipIf(program === undefined || !hasOpenssl())("a cluster and a real Pr
 
   it("falls silent when others come in their place", { timeout: PATIENCE_MS }, async () => {
     await observed.replaceWorkers();
-    const gone = ["MoietyExpertWithoutWorker", "MoietyExpertsUnplaced", "MoietyStalled", "MoietyWorkerFlapping"];
-    const isSilent = async () => (await prometheus.alerts("firing")).every((name) => !gone.includes(name));
-    await waitUntil("those alerts are silent", isSilent, {
-      timeoutMs: 60_000,
-      intervalMs: 500,
-      describe: () => observed.describe(),
-    });
+    await expectSilence(["MoietyExpertWithoutWorker", "MoietyExpertsUnplaced", "MoietyStalled", "MoietyWorkerFlapping"]);
   });
 
   it("fires when more is asked than can be computed", { timeout: PATIENCE_MS }, async () => {
@@ -120,15 +120,50 @@ describe.skipIf(program === undefined || !hasOpenssl())("a cluster and a real Pr
     }
   });
 
-  it("fires when Redis is away", { timeout: PATIENCE_MS }, async () => {
+  it("fires when Redis is away, and when the router that leads dies meanwhile", { timeout: PATIENCE_MS }, async () => {
     const asks: Promise<unknown>[] = [];
+    const leader = await observed.leader();
     await observed.cluster.redis.kill();
     await expectToFire(["MoietyQueueUnreachable", "MoietyErrors"], async () => {
       asks.push(observed.complete(8, load.signal));
       await sleep(500);
     });
+    expect(await prometheus.alerts("firing")).not.toContain("MoietyRouterWithoutLeader");
+    await leader?.kill();
+    await expectToFire(["MoietyRouterWithoutLeader"]);
+    const standby = observed.routers.find((router) => router !== leader);
+    expect(await standby?.metrics()).toMatch(/^moiety_router_leader\{.*\} 0$/m);
     await observed.cluster.redis.restart();
+    await expectSilence(["MoietyQueueUnreachable", "MoietyErrors", "MoietyRouterWithoutLeader"]);
+    expect(await observed.leader()).toBe(standby);
+    await leader?.restart();
+    await leader?.waitReady(60_000);
     await Promise.allSettled(asks);
+  });
+
+  it("fires when one router after the other is elected, because each stands still in its turn", {
+    timeout: PATIENCE_MS,
+  }, async () => {
+    const haltLeader = async () => {
+      const leader = await observed.leader();
+      leader?.freeze();
+      // Longer than a lease and the standby's next look at it.
+      await sleep(1_500);
+      leader?.thaw();
+    };
+    await expectToFire(["MoietyRouterFlapping"], haltLeader);
+  });
+
+  it("fires when the last attention worker and the last gateway are gone", { timeout: PATIENCE_MS }, async () => {
+    const [worker] = observed.cluster.attentionWorkers;
+    const [gateway] = observed.cluster.gateways;
+    await worker?.kill();
+    await expectToFire(["MoietyNoAttentionWorker"]);
+    await worker?.restart();
+    await expectSilence(["MoietyNoAttentionWorker"]);
+    load.abort();
+    await gateway?.kill();
+    await expectToFire(["MoietyNoGateway"]);
   });
 
   it("has fired every alert there is", () => {

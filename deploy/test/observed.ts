@@ -9,7 +9,7 @@ export interface Rule {
   readonly expr: string;
   readonly for?: string;
   readonly labels?: { readonly severity?: string };
-  readonly annotations?: { readonly summary?: string; readonly runbook?: string };
+  readonly annotations?: { readonly summary?: string; readonly runbook_url?: string };
 }
 
 export interface RuleFile {
@@ -24,11 +24,18 @@ export interface Panel {
 
 export const RULES_FOLDER = "deploy/prometheus/rules";
 export const RULES_TESTS_FOLDER = "deploy/prometheus/tests";
+export const RUNBOOKS_FOLDER = "docs/runbooks";
 const DASHBOARDS_FOLDER = "deploy/grafana/dashboards";
 
 /** The shipped rules, file by file. */
 export function readRules(): readonly RuleFile[] {
   return readdirSync(`${REPOSITORY}${RULES_FOLDER}`).map((file) => parse(readText(`${RULES_FOLDER}/${file}`)) as RuleFile);
+}
+
+/** The page of each alert, by the alert's name. */
+export function readRunbooks(): readonly { readonly name: string; readonly text: string }[] {
+  const files = readdirSync(`${REPOSITORY}${RUNBOOKS_FOLDER}`).filter((file) => file !== "README.md");
+  return files.sort().map((file) => ({ name: file.replace(/\.md$/, ""), text: readText(`${RUNBOOKS_FOLDER}/${file}`) }));
 }
 
 /** Every panel of the shipped dashboards that asks for something. */
