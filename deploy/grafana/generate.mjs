@@ -8,12 +8,25 @@ import { serviceLevel } from "./panels/service-level.mjs";
 import { tenants } from "./panels/tenants.mjs";
 
 const FOLDER = fileURLToPath(new URL("dashboards/", import.meta.url));
-const DATASOURCE = { type: "prometheus", uid: "prometheus" };
+/** Grafana fills in the variable. */
+const DATASOURCE = { type: "prometheus", uid: "$datasource" };
+const SERIES = /(?<![\w:])((?:vllm:|moiety[_:]|process_|nodejs_)[\w:]+)(\{)?/g;
+/** Of every query: clusters that one Prometheus watches are told apart by their namespaces; where there are none, `.*` matches that too. */
+const OF_CLUSTER = 'namespace=~"$namespace"';
+/** Besides, of what other people's processes report under the same name. */
+const OF_OURS = 'service=~"gateway|router|attention-worker|expert-worker"';
 const WIDTH = 24;
 const HEIGHT = 8;
 
 function targetOf([legendFormat, expr], index) {
-  return { refId: String.fromCharCode(65 + index), datasource: DATASOURCE, expr, legendFormat };
+  return { refId: String.fromCharCode(65 + index), datasource: DATASOURCE, expr: ofCluster(expr), legendFormat };
+}
+
+function ofCluster(expr) {
+  return expr.replace(SERIES, (_, name, brace) => {
+    const matchers = /^(process|nodejs)_/.test(name) ? `${OF_CLUSTER},${OF_OURS}` : OF_CLUSTER;
+    return brace === undefined ? `${name}{${matchers}}` : `${name}{${matchers},`;
+  });
 }
 
 function panelOf({ title, unit = "short", description, queries, kind = "timeseries", stacked = false, max }) {
@@ -56,6 +69,11 @@ function layOut(rows) {
   return placed;
 }
 
+const CLUSTER_VARIABLES = [
+  { name: "datasource", label: "Data source", type: "datasource", query: "prometheus", refresh: 1, current: {} },
+  variableOf({ name: "namespace", label: "Namespace", query: "label_values(moiety_gateway_in_flight, namespace)" }),
+];
+
 function variableOf({ name, label, query }) {
   return {
     name,
@@ -83,7 +101,7 @@ function dashboardOf({ uid, title, rows, variables = [] }) {
     version: 1,
     refresh: "10s",
     time: { from: "now-30m", to: "now" },
-    templating: { list: variables.map(variableOf) },
+    templating: { list: [...CLUSTER_VARIABLES, ...variables.map(variableOf)] },
     annotations: { list: [] },
     links: [links],
     panels: layOut(rows),

@@ -15,7 +15,8 @@ const files = readRules();
 const rules = files.flatMap(({ groups }) => groups.flatMap((group) => group.rules));
 const alertNames = rules.flatMap(({ alert }) => (alert === undefined ? [] : [alert])).sort();
 /** As Grafana fills them in. */
-const filledIn = (expr: string) => expr.replaceAll("$__rate_interval", "5s").replaceAll("$layer", ".*");
+const filledIn = (expr: string) =>
+  expr.replaceAll("$__rate_interval", "5s").replaceAll("$layer", ".*").replaceAll("$namespace", ".*");
 
 describe.skipIf(program === undefined || !hasOpenssl())("a cluster and a real Prometheus", () => {
   let observed: ObservedCluster;
