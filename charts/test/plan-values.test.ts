@@ -85,6 +85,15 @@ describe("moiety plan --values", () => {
     expect(await slots(...shape, "--device", "h100", "--experts", "5", "--replicas", "2")).toBe((36 * 128 * 2) / 4);
   });
 
+  it("lets gateways take as many requests as the fleet computes at once", async () => {
+    const gateway = async (batch: number) => {
+      const argv = ["--shape", "20b", "--device", "h200", "--attention", "16", "--context", "256", "--batch", String(batch)];
+      return parse(await planned(...argv)).gateway;
+    };
+    expect(await gateway(4_096)).toBeUndefined();
+    expect(await gateway(16_384)).toEqual({ replicas: 4, config: { MOIETY_MAX_REQUESTS: 16_384 } });
+  });
+
   it("asks for memory of weights and cache, and limits it to that and what is kept free", async () => {
     const { attention, expertPools } = parse(
       await planned("--shape", "120b", "--device", "l4", "--experts", "3", "--batch", "1"),

@@ -1,5 +1,12 @@
+import { basename, resolve } from "node:path";
+
 /** Values of the Helm chart in charts/moiety, or a part of them. */
 export type ChartValue = string | number | readonly ChartValue[] | { readonly [key: string]: ChartValue };
+
+/** What the API calls a model: the released one's name, else its folder's. */
+export function modelNameOf(shapeName: string, folder: string): string {
+  return shapeName.startsWith("gpt-oss-") ? shapeName : basename(resolve(folder));
+}
 
 /** Values as YAML for `helm install -f`, under lines of comment. Keys are the chart's own, and need no quotes. */
 export function formatValues(comment: readonly string[], values: { readonly [key: string]: ChartValue }): string {

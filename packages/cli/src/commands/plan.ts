@@ -1,6 +1,6 @@
-import { basename, resolve } from "node:path";
 import { AppError } from "@moiety/core";
 import { Argument, Command, InvalidArgumentError, Option } from "commander";
+import { modelNameOf } from "../chart-values.js";
 import { integerBetween, integersBetween, numberBetween } from "../option-values.js";
 import { benchedShape, checkPrediction } from "../plan/check.js";
 import { DEVICE_NAMES, type DeviceName, presetDevice } from "../plan/device-presets.js";
@@ -116,7 +116,7 @@ async function plan(folder: string | undefined, flags: PlanFlags): Promise<void>
   const predictions = predict(request);
   if (flags.values) {
     const { threads } = flags;
-    const modelName = folder === undefined || named.name.startsWith("gpt-oss-") ? named.name : basename(resolve(folder));
+    const modelName = folder === undefined ? named.name : modelNameOf(named.name, folder);
     console.log(formatPlanValues(request, predictions, { modelName, ...(threads === undefined ? {} : { threads }) }));
   } else if (flags.json) print({ shape: named, workload, replicas, headroom, fleet: describe(fleet), predictions });
   else console.log(formatPlan(named, workload, predictions));
