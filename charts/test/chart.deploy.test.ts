@@ -4,9 +4,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
+import { parse } from "yaml";
 import { instructionsFor, pairsOf, readDockerfile } from "../../deploy/test/dockerfile.js";
 import { VARIABLES } from "../../deploy/test/repository.js";
 import { CHART, EXAMPLES, findTool, Helm, LEAST, type Manifest, podsOf } from "./helm.js";
+import { PLANS, planned } from "./plans.js";
 
 const SCHEMAS = fileURLToPath(new URL("schemas/", import.meta.url));
 /** Kinds of others, whose schemas are not here. */
@@ -15,10 +17,14 @@ const program = findTool("helm");
 const kubeconform = findTool("kubeconform");
 const helm = new Helm(program ?? "helm");
 const FILE = { path: "config.json", url: "https://example.org/config.json", sha256: "0".repeat(64) };
+/** What `moiety plan --values` says of some fleets. */
+const OF_PLANS: Record<string, readonly object[]> = {};
+for (const [name, argv] of Object.entries(PLANS)) OF_PLANS[`a plan of ${name}`] = [LEAST, parse(await planned(...argv))];
 /** Values that between them render every template and branch. */
 const LAYOUTS: Readonly<Record<string, readonly (string | object)[]>> = {
   defaults: [LEAST],
   ...Object.fromEntries(EXAMPLES.map((name) => [name, [name]])),
+  ...OF_PLANS,
   "all of it": [
     "values-prod.yaml",
     {

@@ -1,14 +1,12 @@
-import { spawn } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { runDownload } from "./download-script.js";
 
-const SCRIPT = fileURLToPath(new URL("../moiety/files/download.mjs", import.meta.url));
 const CONTENT = randomBytes(300_000);
 const SHA256 = createHash("sha256").update(CONTENT).digest("hex");
 
@@ -53,14 +51,8 @@ describe("the download of a model", () => {
   }
 
   async function download({ sha256 = SHA256, url = `${origin}/weights`, authorization = "", more = {} }: Asked = {}) {
-    const list = join(folder, "list.json");
-    writeFileSync(list, JSON.stringify([{ path: "part/weights.bin", url, sha256 }]));
-    const env = { ...process.env, MOIETY_DOWNLOAD_AUTHORIZATION: authorization, ...more };
-    const child = spawn(process.execPath, [SCRIPT, list, join(folder, "model"), "id"], { env });
-    let text = "";
-    for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => (text += chunk));
-    const code = await new Promise<number | null>((resolve) => child.on("close", resolve));
-    return { code, text };
+    const env = { MOIETY_DOWNLOAD_AUTHORIZATION: authorization, ...more };
+    return runDownload({ list: [{ path: "part/weights.bin", url, sha256 }], folder: join(folder, "model"), env });
   }
   const file = (name: string) => join(folder, "model", name);
 

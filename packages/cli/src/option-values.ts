@@ -25,6 +25,14 @@ export function httpUrl(text: string): string {
   throw new InvalidArgumentError("Expected a URL that begins with http:// or https://.");
 }
 
+/** Parses where a folder of files is loaded from, as https://, http:// or s3://BUCKET, and drops a slash at its end. */
+export function folderUrl(text: string): string {
+  if (/^(https?|s3):\/\/[^/?#@\s][^?#@\s]*$/.test(text) && URL.canParse(text)) return text.replace(/\/+$/, "");
+  throw new InvalidArgumentError(
+    "Expected a URL that begins with https://, http:// or s3://, without a key, a query or a fragment.",
+  );
+}
+
 /** Parses a number of bytes, such as 512, 4MiB or 2GB. */
 export function byteCount(text: string): number {
   const [, digits, unit = ""] = /^(\d+)\s*([a-zA-Z]*)$/.exec(text) ?? [];

@@ -1,5 +1,6 @@
 import { AppError } from "@moiety/core";
 import { Argument, Command, InvalidArgumentError, Option } from "commander";
+import { modelNameOf } from "../chart-values.js";
 import { integerBetween, integersBetween, numberBetween } from "../option-values.js";
 import { benchedShape, checkPrediction } from "../plan/check.js";
 import { DEVICE_NAMES, type DeviceName, presetDevice } from "../plan/device-presets.js";
@@ -8,6 +9,7 @@ import { benchmarkOf, type Measured, measuredDevice, measuredHop, parseMeasured 
 import { type PlanShape, releasedShape, shapeFromConfig } from "../plan/plan-shape.js";
 import { predict } from "../plan/predict.js";
 import { formatCheck, formatPlan } from "../plan/report.js";
+import { formatPlanValues } from "../plan/values.js";
 import { readCheckpointConfig, readJson } from "./plan-files.js";
 
 export interface PlanFlags {
@@ -31,6 +33,8 @@ export interface PlanFlags {
   readonly prefill: number;
   readonly headroom: number;
   readonly json: boolean;
+  readonly values: boolean;
+  readonly threads?: number;
 }
 
 const EXAMPLES = `
@@ -38,12 +42,15 @@ Examples:
   $ moiety plan --shape 120b --device rtx-4090 --experts 3,7
   $ moiety plan ./gpt-oss-20b --attention-device h100 --expert-device l4 --batch 1,64,256
   $ moiety plan --shape 120b --fleet fleet.json --json
+  $ moiety plan --shape 120b --device rtx-4090 --batch 32 --context 8192 --values | helm install moiety charts/moiety -f model.yaml -f -
   $ moiety bench kernels hop --threads 8 --json here.json && moiety plan --shape 20b --measured here.json --one-machine --experts 1,2
   $ moiety bench kernels hop model --threads 8 --json here.json && moiety plan --check here.json
 
 Device presets (published figures; see docs/sizing.md): ${DEVICE_NAMES.join(", ")}`;
 
 const MAX_WORKERS = 64;
+/** The router's MOIETY_REPLICAS. */
+const MAX_REPLICAS = 16;
 
 /** `moiety plan [checkpoint]`. */
 export function planCommand(run: (folder: string | undefined, flags: PlanFlags) => Promise<void> = plan): Command {
@@ -71,12 +78,22 @@ export function planCommand(run: (folder: string | undefined, flags: PlanFlags) 
     .option("--link-latency-us <time>", "network, one way (default: 25)", numberBetween(0, 1e7))
     .option("--hop-us <time>", `a call without compute or network (default: ${RECORDED_HOP.constantUs})`, numberBetween(0, 1e7))
     .option("--hop-us-per-kb <time>", `of it, per 1,000 bytes (default: ${RECORDED_HOP.usPerKb})`, numberBetween(0, 1e6))
-    .option("--replicas <count>", "workers that hold each expert", integerBetween(1, MAX_WORKERS), 1)
+    .option("--replicas <count>", "workers that hold each expert", integerBetween(1, MAX_REPLICAS), 1)
     .option("--batch <counts>", "sequences at a time, all attention workers together", integersBetween(1, 65_536), [1, 16, 64])
     .option("--context <tokens>", "tokens of each sequence", integerBetween(1, 1_048_576), 4_096)
     .option("--prefill <tokens>", "tokens of a prompt per step", integerBetween(1, 16_384), 256)
     .option("--headroom <share>", "share of memory to keep free", belowOne, 0.1)
-    .option("--json", "print JSON", false)
+    .addOption(new Option("--json", "print JSON").default(false).conflicts("values"))
+    .addOption(
+      new Option("--values", "print values for charts/moiety, of the fewest expert workers that hold the model")
+        .default(false)
+        .conflicts(["check", "oneMachine"]),
+    )
+    .option(
+      "--threads <count>",
+      "compute threads of each worker, for --values (default: the device's, or 4)",
+      integerBetween(1, 256),
+    )
     .addHelpText("after", EXAMPLES)
     .action(run);
 }
@@ -94,9 +111,14 @@ async function plan(folder: string | undefined, flags: PlanFlags): Promise<void>
   const fleet = await fleetOf(flags);
   const workload = { batches: flags.batch, contextTokens: flags.context, prefillTokens: flags.prefill };
   const { replicas, headroom } = flags;
-  const expertWorkers = flags.experts ?? defaultCounts(fleet, named);
-  const predictions = predict({ shape: named, fleet, expertWorkers, workload, replicas, headroom });
-  if (flags.json) print({ shape: named, workload, replicas, headroom, fleet: describe(fleet), predictions });
+  const expertWorkers = flags.experts ?? (flags.values ? candidates(flags, fleet, named) : defaultCounts(fleet, named));
+  const request = { shape: named, fleet, expertWorkers, workload, replicas, headroom };
+  const predictions = predict(request);
+  if (flags.values) {
+    const { threads } = flags;
+    const modelName = folder === undefined ? named.name : modelNameOf(named.name, folder);
+    console.log(formatPlanValues(request, predictions, { modelName, ...(threads === undefined ? {} : { threads }) }));
+  } else if (flags.json) print({ shape: named, workload, replicas, headroom, fleet: describe(fleet), predictions });
   else console.log(formatPlan(named, workload, predictions));
 }
 
@@ -150,8 +172,12 @@ async function uniformFleet(flags: PlanFlags): Promise<Fleet> {
   };
   const attentionWorker = deviceFor(attentionDevice, "--attention-device");
   return {
-    attention: Array.from({ length: attention }, (_, index) => ({ name: `attention-${index}`, device: attentionWorker })),
-    experts: [{ name: "experts", device: deviceFor(expertDevice, "--expert-device") }],
+    attention: Array.from({ length: attention }, (_, index) => ({
+      name: `attention-${index}`,
+      pool: "attention",
+      device: attentionWorker,
+    })),
+    experts: [{ name: "experts", pool: "experts", device: deviceFor(expertDevice, "--expert-device") }],
     hop: measured === undefined ? RECORDED_HOP : measuredHop(measured),
     link: oneMachine ? NO_LINK : DEFAULT_LINK,
     oneMachine,
@@ -162,6 +188,12 @@ async function uniformFleet(flags: PlanFlags): Promise<Fleet> {
 function defaultCounts(fleet: Fleet, shape: PlanShape): readonly number[] {
   if (fleet.experts.length > 1) return [fleet.experts.length];
   return [1, 2, 4, 8, 16, 32, MAX_WORKERS].filter((count) => count <= shape.experts);
+}
+
+/** For values: a described fleet as it is; of one kind as many as it takes, so that the first that fits is the smallest fleet. */
+function candidates({ fleet: file }: PlanFlags, fleet: Fleet, shape: PlanShape): readonly number[] {
+  if (file !== undefined) return [fleet.experts.length];
+  return Array.from({ length: Math.min(MAX_WORKERS, shape.experts) }, (_, index) => index + 1);
 }
 
 /** JSON knows no infinity: a link without a limit is absent. */

@@ -67,8 +67,12 @@ function fleetOf(measured: Measured, run: MeasuredRun): Fleet {
   const sharded = run.experts === "sharded";
   const expert = sharded ? shareOf(device, Math.min(1, run.expertThreads / run.attentionThreads)) : device;
   return {
-    attention: [{ name: "attention", device }],
-    experts: Array.from({ length: sharded ? EXPERT_WORKERS : 1 }, (_, index) => ({ name: `experts-${index}`, device: expert })),
+    attention: [{ name: "attention", pool: "attention", device }],
+    experts: Array.from({ length: sharded ? EXPERT_WORKERS : 1 }, (_, index) => ({
+      name: `experts-${index}`,
+      pool: "experts",
+      device: expert,
+    })),
     hop: sharded ? measuredHop(measured) : { constantUs: 0, usPerKb: 0 },
     link: NO_LINK,
     oneMachine: true,

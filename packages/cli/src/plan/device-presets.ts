@@ -7,6 +7,8 @@ export interface PublishedDevice {
   /** Dense, with f32 accumulation: bf16 matrix units of a GPU, f32 multiply-adds of a CPU. */
   readonly tflopPerSecond: number;
   readonly kind: "gpu" | "cpu";
+  /** Of a CPU. */
+  readonly cores?: number;
   readonly source: string;
 }
 
@@ -68,6 +70,7 @@ export const PUBLISHED_DEVICES = {
     readGbPerSecond: 89.6,
     tflopPerSecond: 0.845,
     kind: "cpu",
+    cores: 8,
     source: "AMD Ryzen 7 7840U: two channels of DDR5-5600; 8 cores x 3.3 GHz (base) x 32 f32 operations per cycle",
   },
 } as const satisfies Readonly<Record<string, PublishedDevice>>;
@@ -97,6 +100,8 @@ export function presetDevice(name: DeviceName): Device {
   const shares = published.kind === "cpu" ? CPU_SHARES : [{ rows: 1, share: COMPUTE_SHARE }];
   const rates = shares.map(({ rows, share }) => ({ rows, flopPerSecond: peak * share }));
   return {
+    kind: published.kind,
+    ...(published.cores === undefined ? {} : { threads: published.cores }),
     memoryBytes: published.memoryBytes,
     readBytesPerSecond: published.readGbPerSecond * GB * READ_SHARE,
     bf16: rates,

@@ -8,6 +8,9 @@ export interface ComputeRate {
 
 /** What one worker's processor sustains: not a data sheet's peaks, but what its kernels get of them. */
 export interface Device {
+  readonly kind: "gpu" | "cpu";
+  /** Compute threads that the figures are for, where that is known. */
+  readonly threads?: number;
   readonly memoryBytes: number;
   readonly readBytesPerSecond: number;
   /** By ascending rows, at least one. A single one holds for any number of rows. */
@@ -42,7 +45,7 @@ export function computeSeconds(
 export function shareOf(device: Device, share: number): Device {
   const slower = (rates: readonly ComputeRate[]) => rates.map((rate) => ({ ...rate, flopPerSecond: rate.flopPerSecond * share }));
   return {
-    memoryBytes: device.memoryBytes,
+    ...device,
     readBytesPerSecond: device.readBytesPerSecond * share,
     bf16: slower(device.bf16),
     mxfp4: slower(device.mxfp4),

@@ -20,6 +20,8 @@ export interface Link {
 
 export interface FleetWorker {
   readonly name: string;
+  /** Name of the group that it is one of. */
+  readonly pool: string;
   readonly device: Device;
 }
 
@@ -52,6 +54,8 @@ const deviceSchema = z.union([
     readGbPerSecond: positive,
     bf16GflopPerSecond: positive,
     mxfp4GflopPerSecond: positive.optional(),
+    kind: z.enum(["cpu", "gpu"]).optional(),
+    threads: z.int().min(1).max(256).optional(),
   }),
 ]);
 const workerSchema = z.strictObject({
@@ -83,14 +87,18 @@ function expand(groups: readonly z.output<typeof workerSchema>[], kind: string):
   return groups.flatMap(({ name = kind, device, count = 1 }, group) => {
     const parsed = toDevice(device);
     const base = groups.length > 1 && name === kind ? `${name}-${group}` : name;
-    return Array.from({ length: count }, (_, index) => ({ name: count === 1 ? base : `${base}-${index}`, device: parsed }));
+    const nameOf = (index: number) => (count === 1 ? base : `${base}-${index}`);
+    return Array.from({ length: count }, (_, index) => ({ name: nameOf(index), pool: base, device: parsed }));
   });
 }
 
 function toDevice(device: z.output<typeof deviceSchema>): Device {
   if (typeof device === "string") return presetDevice(device);
   const { memoryBytes, readGbPerSecond, bf16GflopPerSecond, mxfp4GflopPerSecond = bf16GflopPerSecond } = device;
+  const { kind = "cpu", threads } = device;
   return {
+    kind,
+    ...(threads === undefined ? {} : { threads }),
     memoryBytes,
     readBytesPerSecond: readGbPerSecond * 1e9,
     bf16: [{ rows: 1, flopPerSecond: bf16GflopPerSecond * 1e9 }],
@@ -107,7 +115,7 @@ export function withExpertWorkers({ experts, ...fleet }: Fleet, count: number): 
     const worker = experts[index % experts.length];
     invariant(worker !== undefined, "a fleet has an expert worker");
     const name = count > experts.length ? `${worker.name}/${Math.floor(index / experts.length)}` : worker.name;
-    return { name, device: fleet.oneMachine ? shareOf(worker.device, 1 / count) : worker.device };
+    return { name, pool: worker.pool, device: fleet.oneMachine ? shareOf(worker.device, 1 / count) : worker.device };
   });
   return { ...fleet, experts: chosen };
 }

@@ -116,6 +116,8 @@ export function measuredDevice(
       }));
   };
   return {
+    kind: "cpu",
+    threads,
     memoryBytes: measured.machine.memoryBytes,
     readBytesPerSecond: now.readGbPerSecond * 1e9,
     bf16: rates("pairs"),

@@ -8,8 +8,8 @@ import { releasedShape } from "./plan-shape.js";
 
 const SHAPE = releasedShape("120b");
 const OF_24_GB: Fleet = {
-  attention: [{ name: "attention", device: presetDevice("rtx-4090") }],
-  experts: [{ name: "experts", device: presetDevice("rtx-4090") }],
+  attention: [{ name: "attention", pool: "attention", device: presetDevice("rtx-4090") }],
+  experts: [{ name: "experts", pool: "experts", device: presetDevice("rtx-4090") }],
   hop: RECORDED_HOP,
   link: DEFAULT_LINK,
   oneMachine: false,
@@ -29,7 +29,7 @@ describe("memoryNeeds", () => {
   });
 
   it("says which worker lacks how many bytes", () => {
-    const small = { name: "small", device: { ...presetDevice("rtx-4090"), memoryBytes: 20e9 } };
+    const small = { name: "small", pool: "small", device: { ...presetDevice("rtx-4090"), memoryBytes: 20e9 } };
     const fleet = { ...withExpertWorkers(OF_24_GB, 2), experts: [...withExpertWorkers(OF_24_GB, 2).experts, small] };
     const lacking = memoryNeeds(SHAPE, fleet, REQUEST).filter(({ lacksBytes }) => lacksBytes > 0);
     // 1,536 experts of 13,236,480 bytes, and a tenth of 20 GB kept free.
@@ -53,7 +53,7 @@ describe("memoryNeeds", () => {
         fc.double({ min: 0, max: 0.5, noNaN: true }),
         (count, gb, headroom) => {
           const device = { ...presetDevice("l4"), memoryBytes: gb * 1e9 };
-          const fleet = withExpertWorkers({ ...OF_24_GB, experts: [{ name: "w", device }] }, count);
+          const fleet = withExpertWorkers({ ...OF_24_GB, experts: [{ name: "w", pool: "w", device }] }, count);
           for (const need of memoryNeeds(SHAPE, fleet, { ...REQUEST, headroom })) {
             const over = need.weightsBytes + need.kvBytes + need.headroomBytes - need.memoryBytes;
             expect(need.lacksBytes).toBe(Math.max(0, over));
@@ -79,13 +79,13 @@ describe("slotsOf", () => {
 describe("kvCacheBytes", () => {
   it("is what the attention worker's pools take", () => {
     fc.assert(
-      fc.property(fc.integer({ min: 1, max: 512 }), fc.integer({ min: 1, max: 131_072 }), (sequences, contextTokens) => {
+      fc.property(fc.integer({ min: 1, max: 2_048 }), fc.integer({ min: 1, max: 131_072 }), (sequences, contextTokens) => {
         const pools = kvPools({
           tokens: sequences * contextTokens,
           pageTokens: 16,
           slidingWindow: 128,
           maxSequences: sequences,
-          stepTokens: 512,
+          stepTokens: Math.max(512, sequences),
         });
         const pages = 18 * (pools.fullPages + pools.slidingPages);
         expect(kvCacheBytes(SHAPE, { ...REQUEST, sequences, contextTokens })).toBe(pages * 16 * SHAPE.positionBytes);

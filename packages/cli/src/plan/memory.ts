@@ -4,7 +4,7 @@ import type { PlanShape } from "./plan-shape.js";
 
 /** The attention worker's defaults: MOIETY_KV_PAGE_TOKENS and MOIETY_STEP_TOKENS. */
 const PAGE_TOKENS = 16;
-const STEP_TOKENS = 512;
+export const STEP_TOKENS = 512;
 
 export interface MemoryRequest {
   /** Sequences of one attention worker at a time. */
@@ -51,7 +51,7 @@ function oneMachine(shape: PlanShape, fleet: Fleet, request: MemoryRequest): Mem
   const slots = shape.layers * shape.experts;
   const [worker] = fleet.attention;
   invariant(worker !== undefined, "a fleet has an attention worker");
-  return need({ name: "the machine", device: worker.device }, request, {
+  return need({ ...worker, name: "the machine" }, request, {
     kind: "machine",
     slots,
     weightsBytes: shape.attentionWorkerBytes + slots * shape.expertBytes,
@@ -79,12 +79,12 @@ export function slotsOf(shape: Pick<PlanShape, "layers" | "experts">, workers: n
 
 /**
  * Both pools of an attention worker's KV cache, as its kvPools sizes them: all tokens in the full layers; in the sliding ones, per
- * sequence, two windows and three pages, and a step's rows; a page more in each for the canary.
+ * sequence, two windows and three pages, and a step's rows, of which each sequence has one at least; a page more in each for the canary.
  */
 export function kvCacheBytes(shape: PlanShape, { sequences, contextTokens }: MemoryRequest): number {
   const windowPages = Math.ceil(shape.slidingWindow / PAGE_TOKENS);
   const fullPages = Math.ceil((sequences * contextTokens) / PAGE_TOKENS) + 1;
-  const slidingPages = sequences * (2 * windowPages + 3) + Math.ceil(STEP_TOKENS / PAGE_TOKENS) + 1;
+  const slidingPages = sequences * (2 * windowPages + 3) + Math.ceil(Math.max(STEP_TOKENS, sequences) / PAGE_TOKENS) + 1;
   const pageBytes = PAGE_TOKENS * shape.positionBytes;
   return ((shape.layers - shape.slidingLayers) * fullPages + shape.slidingLayers * slidingPages) * pageBytes;
 }

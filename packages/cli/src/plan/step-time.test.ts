@@ -8,6 +8,7 @@ import { type PlanShape, releasedShape } from "./plan-shape.js";
 import { type StepRequest, stepTime } from "./step-time.js";
 
 const device = (readBytesPerSecond: number, flopPerSecond: number): Device => ({
+  kind: "cpu",
   memoryBytes: 1e12,
   readBytesPerSecond,
   bf16: [{ rows: 1, flopPerSecond }],
@@ -15,8 +16,8 @@ const device = (readBytesPerSecond: number, flopPerSecond: number): Device => ({
 });
 
 const fleetOf = (each: Device, changed: Partial<Fleet> = {}): Fleet => ({
-  attention: [{ name: "a", device: each }],
-  experts: [{ name: "e", device: each }],
+  attention: [{ name: "a", pool: "a", device: each }],
+  experts: [{ name: "e", pool: "e", device: each }],
   hop: { constantUs: 65, usPerKb: 0.5 },
   link: { latencyUs: 0, gbPerSecond: Number.POSITIVE_INFINITY },
   oneMachine: false,

@@ -25,6 +25,8 @@ export interface Checkpoint {
   shardBytes(shards: number): readonly number[];
   /** Absolute paths of the safetensors files. */
   readonly files: readonly string[];
+  /** Absolute paths of what else it is read from: config.json and, where they are there, generation_config.json, tokenizer.json and the index. */
+  readonly companionFiles: readonly string[];
   /** Tensors that the architecture does not have, sorted. */
   readonly unexpectedTensors: readonly string[];
   readonly warnings: readonly string[];

@@ -6,7 +6,7 @@ import type { ModelConfig } from "../model-config.js";
 import { readSafetensorsSet, type SafetensorsSet } from "../safetensors/safetensors-set.js";
 import type { TensorRef } from "../tensor-ref.js";
 import type { Checkpoint } from "./checkpoint.js";
-import { findCheckpoint } from "./find-checkpoint.js";
+import { type FoundCheckpoint, findCheckpoint } from "./find-checkpoint.js";
 import { fingerprintOf } from "./fingerprint.js";
 import { detectExpertFormat, detectLayout, locateTensors } from "./locate-tensors.js";
 import { bytesByRole, countParameters, expertBytesByShard } from "./model-size.js";
@@ -50,9 +50,16 @@ export async function openCheckpoint(directory: string): Promise<Checkpoint> {
     expertBytes: bytesByRole(plan).expert / (config.experts * config.layers),
     shardBytes: (shards) => expertBytesByShard(plan, config, shards),
     files: set.files,
+    companionFiles: companionsOf(found, set),
     unexpectedTensors,
     warnings: warningsOf(set, config, unexpectedTensors),
   };
+}
+
+function companionsOf(found: FoundCheckpoint, set: SafetensorsSet): readonly string[] {
+  const { directory, generationFile, tokenizerFile } = found;
+  const files = [join(directory, "config.json"), generationFile, tokenizerFile, set.indexFile];
+  return files.filter((file) => file !== undefined);
 }
 
 async function readConfig(

@@ -43,6 +43,7 @@ export interface CheckpointReport {
   readonly bytesByRole: RoleBytes;
   readonly totalBytes: number;
   readonly files: readonly string[];
+  readonly companionFiles: readonly string[];
   /** Of one expert of one layer. */
   readonly expertBytes: number;
   /** All but the experts: what every attention worker holds. */
@@ -76,6 +77,7 @@ export async function inspectCheckpoint(directory: string, options: InspectOptio
     bytesByRole,
     totalBytes,
     files: checkpoint.files,
+    companionFiles: checkpoint.companionFiles,
     expertBytes: checkpoint.expertBytes,
     attentionWorkerBytes: totalBytes - bytesByRole.expert,
     shards: shards.map((count) => shardSize(checkpoint, count)),

@@ -18,6 +18,8 @@ export interface SafetensorsSet {
   readonly tensors: ReadonlyMap<string, LocatedTensor>;
   /** Absolute paths, in the order of their names. */
   readonly files: readonly string[];
+  /** Absolute path of the index that named the files; undefined: there is none, or it is ignored. */
+  readonly indexFile: string | undefined;
   readonly warnings: readonly string[];
 }
 
@@ -74,7 +76,7 @@ async function readFiles(directory: string, names: readonly string[]): Promise<S
       tensors.set(tensor.name, { ...tensor, path });
     }
   }
-  return { tensors, files: names.map((name) => join(directory, name)), warnings: [] };
+  return { tensors, files: names.map((name) => join(directory, name)), indexFile: undefined, warnings: [] };
 }
 
 async function readIndexed(directory: string): Promise<SafetensorsSet> {
@@ -85,7 +87,7 @@ async function readIndexed(directory: string): Promise<SafetensorsSet> {
   for (const [tensor, name] of Object.entries(weightMap)) {
     if (set.tensors.get(tensor)?.path !== join(directory, name)) throw headerFault(INDEX, tensor, `${name} does not have it`);
   }
-  return { ...set, warnings: sizeWarnings(set.tensors, metadata?.total_size, weightMap) };
+  return { ...set, indexFile: join(directory, INDEX), warnings: sizeWarnings(set.tensors, metadata?.total_size, weightMap) };
 }
 
 function sizeWarnings(
