@@ -2,7 +2,8 @@ import { spawnSync } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
-import { documentedMetrics, findProgram, RULES_FOLDER, RULES_TESTS_FOLDER, readPanels, readRules, seriesOf } from "./observed.js";
+import { documentedMetrics, RULES_FOLDER, RULES_TESTS_FOLDER, readPanels, readRules, seriesOf } from "./observed.js";
+import { findProgram } from "./program.js";
 import { REPOSITORY, readText } from "./repository.js";
 
 interface RuleTest {
