@@ -6,6 +6,7 @@ const INSTALLED_BY = {
   prometheus: "`node deploy/test/install-prometheus.mjs` installs it on Debian",
   promtool: "`node deploy/test/install-prometheus.mjs` installs it on Debian",
   hadolint: "`node deploy/test/install-hadolint.mjs` installs it where Python's pip is",
+  "compose-spec": "`node deploy/test/install-compose-spec.mjs` installs it where Go is",
 };
 
 /** A program of .moiety/tools or of the PATH; undefined: there is none, and that is printed. */
