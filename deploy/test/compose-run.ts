@@ -1,22 +1,13 @@
-import { execFile, spawnSync } from "node:child_process";
-import { chmodSync, chownSync, cpSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { execFile, type SpawnSyncReturns, spawnSync } from "node:child_process";
+import { chmodSync, chownSync, cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { basename, join } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { promisify } from "node:util";
 import { freePort, ManagedProcess } from "@moiety/testing";
 import { type ComposeService, readCompose, targetOf } from "./compose.js";
+import { inContainer, type Mount, whyNoContainers } from "./container.js";
 import { commandOf, instructionsFor, lastOf, pairsOf, readDockerfile } from "./dockerfile.js";
 import { REPOSITORY } from "./repository.js";
-
-/** What becomes of the paths of a container. */
-interface Places {
-  /** /app */
-  readonly app: string;
-  /** /data */
-  readonly data: string;
-  /** /models/model */
-  readonly model: string;
-}
 
 /** A service of the compose file, as processes of this machine: its images' files, entry point, environment and health check. */
 export interface ComposeProcess {
@@ -25,8 +16,16 @@ export interface ComposeProcess {
   isHealthy(): boolean;
 }
 
+type Confinement = Pick<ComposeService, "read_only" | "tmpfs" | "user"> & { readonly mounts: readonly Mount[] };
+
 const dockerfile = readDockerfile("deploy/Dockerfile");
 const { services } = readCompose();
+/** What the services of ours have, and the command is to work with. */
+const STRICTEST: Confinement = { read_only: true, tmpfs: ["/tmp"], user: undefined, mounts: [] };
+
+/** Why processes have the files of this machine, and paths of their image are replaced; undefined: they have those of a container. */
+export const whyNoOwnFiles = whyNoContainers();
+if (whyNoOwnFiles !== undefined) console.log(`processes are not given a file system of their own: ${whyNoOwnFiles}`);
 
 /** The user of the images, if this process may become it; then what a container may not write, these processes may not either. */
 export const asImageUser: readonly string[] = imageUser();
@@ -38,51 +37,65 @@ function imageUser(): readonly string[] {
   return tried.status === 0 ? become : [];
 }
 
-/** A folder laid out as the containers' file systems are, and the processes in it. */
+/** Images' file systems in a folder, and the processes of the compose file in them. */
 export class ComposeRun {
   readonly folder = mkdtempSync(join(tmpdir(), "moiety-deploy-"));
+  readonly #layersOf: (target: string) => readonly string[];
   readonly #ports = new Map<string, number>();
   readonly #started: ManagedProcess[] = [];
 
-  constructor() {
+  /** `layersOf` an image are folders, uppermost first; without it they are what `pack` makes. */
+  constructor(layersOf?: (target: string) => readonly string[]) {
+    this.#layersOf = layersOf ?? ((target) => [join(this.folder, target)]);
     chmodSync(this.folder, 0o755);
+    mkdirSync(join(this.folder, "place"));
   }
 
-  /** The folder that is /app of an image. */
+  /** The folder that is /app of an image that was packed. */
   app(target: string): string {
     return join(this.folder, target, "app");
   }
 
-  /** Makes what images have in /app of workspaces, as the Dockerfile does. */
+  /** Makes what images have of workspaces, as the Dockerfile does. */
   async pack(workspaces: readonly string[]): Promise<void> {
     const script = `${REPOSITORY}deploy/image/pack.mjs`;
     const each = async (workspace: string) => {
       const app = this.app(basename(workspace));
       await promisify(execFile)(process.execPath, [script, workspace, app]);
       for (const name of ["start.mjs", "healthcheck.mjs"]) cpSync(`${REPOSITORY}deploy/image/${name}`, join(app, name));
+      mkdirSync(join(app, "../data"));
+      if (asImageUser.length > 0) chownSync(join(app, "../data"), Number(asImageUser[2]), Number(asImageUser[4]));
     };
     await Promise.all(workspaces.map(each));
   }
 
-  /** Starts a service whose image has been packed. */
+  /** Starts a service whose image is there. */
   async start(name: string): Promise<ComposeProcess> {
     const service = serviceOf(name);
     const target = targetOf(service) ?? "";
-    const places = this.#layOut(name, target, service);
+    const mounts = service.volumes.map((volume) => this.#mount(target, volume));
     const instructions = instructionsFor(dockerfile, target);
     const env: Record<string, string> = {};
     for (const [key, value] of Object.entries({ ...pairsOf(instructions, "ENV"), ...service.environment }))
-      env[key] = await this.#here(name, key === "MOIETY_HTTP_PORT" ? `${name}:${value}` : value, places);
+      env[key] = await this.#here(name, key === "MOIETY_HTTP_PORT" ? `${name}:${value}` : value, mounts);
     env["MOIETY_HTTP_PORT"] = `${env["MOIETY_HTTP_PORT"]}`.split(":").at(-1) ?? "";
-    const command = (words: readonly string[]) => [
-      ...asImageUser,
-      ...words.map((word) => word.replace(/^\/app\//, `${places.app}/`)),
-    ];
-    const [file = "", ...args] = command(commandOf(lastOf(instructions, "ENTRYPOINT")));
-    const process = this.#spawn({ name, file, args, env, cwd: places.app });
-    const [probe = "", ...probeArgs] = command(service.healthcheck.test.slice(1));
+    // That of a user without an entry in /etc/passwd.
+    env["HOME"] = "/";
+    const words = (given: readonly string[]) => this.#words(target, given, { ...service, mounts });
+    const [file = "", ...args] = words(commandOf(lastOf(instructions, "ENTRYPOINT")));
+    const process = this.#spawn({ name, file, args, env });
+    const [probe = "", ...probeArgs] = words(service.healthcheck.test.slice(1));
     const environment = { PATH: globalThis.process.env["PATH"], ...env };
-    return { process, isHealthy: () => spawnSync(probe, probeArgs, { env: environment, cwd: places.app }).status === 0 };
+    return { process, isHealthy: () => spawnSync(probe, probeArgs, { env: environment }).status === 0 };
+  }
+
+  /** Runs an image to its end, with no variable but those of the image and nothing writable but /tmp: its entry point, or other words. */
+  run(target: string, given: readonly string[], entry?: readonly string[]): SpawnSyncReturns<string> {
+    const instructions = instructionsFor(dockerfile, target);
+    const entryPoint = entry ?? commandOf(lastOf(instructions, "ENTRYPOINT"));
+    const [file = "", ...args] = this.#words(target, [...entryPoint, ...given], STRICTEST);
+    const env = { PATH: process.env["PATH"], HOME: "/", ...pairsOf(instructions, "ENV") };
+    return spawnSync(file, args, { env, encoding: "utf8" });
   }
 
   /** Starts Redis with the arguments of the compose file, in a folder of its own. */
@@ -117,20 +130,38 @@ export class ComposeRun {
     return process;
   }
 
-  #layOut(name: string, target: string, service: ComposeService): Places {
-    const places = { app: this.app(target), data: join(this.folder, name, "data"), model: join(this.folder, "model") };
-    mkdirSync(places.data, { recursive: true });
-    if (asImageUser.length > 0) chownSync(places.data, Number(asImageUser[2]), Number(asImageUser[4]));
-    for (const volume of service.volumes) {
-      if (typeof volume === "string" || volume.target !== "/models/model") continue;
-      cpSync(join(REPOSITORY, "deploy", volume.source), places.model, { recursive: true });
-    }
-    return places;
+  #words(target: string, words: readonly string[], confinement: Confinement): readonly string[] {
+    const instructions = instructionsFor(dockerfile, target);
+    if (whyNoOwnFiles !== undefined)
+      return [...asImageUser, ...words.map((word) => word.replace(/^\/app\//, `${this.#layersOf(target)[0]}/app/`))];
+    const { read_only: readOnly, tmpfs, user = lastOf(instructions, "USER"), mounts } = confinement;
+    const cwd = lastOf(instructions, "WORKDIR");
+    return inContainer(
+      { place: join(this.folder, "place"), layers: this.#layersOf(target), readOnly, mounts, tmpfs, user, cwd },
+      words,
+    );
   }
 
-  async #here(self: string, value: string, { data, model }: Places): Promise<string> {
-    if (value.startsWith("/models/model")) return value.replace("/models/model", model);
-    if (value.startsWith("/data")) return value.replace("/data", data);
+  #mount(image: string, volume: ComposeService["volumes"][number]): Mount {
+    if (typeof volume !== "string") {
+      const copy = join(this.folder, "mounted", basename(volume.target));
+      cpSync(resolve(REPOSITORY, "deploy", volume.source), copy, { recursive: true });
+      return { source: copy, target: volume.target, readOnly: volume.read_only };
+    }
+    const [name = "", target = ""] = volume.split(":");
+    const source = join(this.folder, "volumes", name);
+    mkdirSync(source, { recursive: true });
+    // As a new volume, it takes over the owner of what it is mounted on.
+    const place = this.#layersOf(image)
+      .map((layer) => join(layer, target))
+      .find((path) => existsSync(path));
+    if (place !== undefined) chownSync(source, statSync(place).uid, statSync(place).gid);
+    return { source, target, readOnly: volume.endsWith(":ro") };
+  }
+
+  async #here(self: string, value: string, mounts: readonly Mount[]): Promise<string> {
+    const mount = mounts.find(({ target }) => value.startsWith(target));
+    if (mount !== undefined) return whyNoOwnFiles === undefined ? value : value.replace(mount.target, `${mount.source}`);
     const [, before = "", host = "", port = ""] = value.match(/^([a-z]+:\/\/)?([\w.-]+):(\d+)$/) ?? [];
     if (host in services || host === "0.0.0.0")
       return `${before}${await this.addressOf(`${host === "0.0.0.0" ? self : host}:${port}`)}`;

@@ -1,10 +1,10 @@
-import { execFileSync, spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { existsSync, readFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import { waitUntil } from "@moiety/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { readCompose, targetOf } from "./compose.js";
-import { asImageUser, type ComposeProcess, ComposeRun } from "./compose-run.js";
+import { asImageUser, type ComposeProcess, ComposeRun, whyNoOwnFiles } from "./compose-run.js";
 import { REPOSITORY, readText, VARIABLES } from "./repository.js";
 
 const PATIENCE_MS = 120_000;
@@ -117,7 +117,20 @@ describe("the cluster of the compose file, as processes of this machine", () => 
     expect(response.status, `${await response.text()}\n${run.describe()}`).toBe(200);
   });
 
-  it.runIf(asImageUser.length > 0)("can write nothing of its image", () => {
+  it.runIf(whyNoOwnFiles === undefined).each(ours)(
+    "runs $name as a user who has no capability, can get none, and may write /tmp and its volumes alone",
+    ({ name, volumes: mounts }) => {
+      const { pid } = started.get(name)?.process ?? {};
+      const declared = mounts.flatMap((volume) => (typeof volume === "string" ? [volume.split(":")[1] ?? ""] : []));
+      expect(writableOf(readFileSync(`/proc/${pid}/mounts`, "utf8"))).toEqual(["/tmp", ...declared]);
+      const status = readFileSync(`/proc/${pid}/status`, "utf8");
+      for (const line of ["Uid:\t10001\t10001\t10001\t10001", "Gid:\t10001\t", "NoNewPrivs:\t1", "CapBnd:\t0000000000000000"])
+        expect(status).toContain(`\n${line}`);
+      expect(readlinkSync(`/proc/${pid}/cwd`)).toBe(readlinkSync(`/proc/${pid}/root`).replace(/\/?$/, "/app"));
+    },
+  );
+
+  it.runIf(whyNoOwnFiles !== undefined && asImageUser.length > 0)("can write nothing of its image", () => {
     const [file = "", ...args] = asImageUser;
     const writable = execFileSync(file, [...args, "find", run.folder, "-path", "*/app/*", "-writable", "-not", "-type", "l"]);
     expect(writable.toString()).toBe("");
@@ -137,19 +150,34 @@ describe("the cluster of the compose file, as processes of this machine", () => 
   });
 
   it("says what its configuration lacks, and ends with 1", () => {
-    const app = run.app("expert-worker");
-    const entry = [join(app, "start.mjs"), join(app, "services/expert-worker/dist/main.js")];
-    const { status, stderr } = spawnSync(process.execPath, entry, { env: {}, encoding: "utf8" });
+    const { status, stderr } = run.run("expert-worker", []);
     expect(status).toBe(1);
     expect(stderr).toMatch(/^moiety: configuration is wrong:\n[\s\S]*MOIETY_WORKER_ID/);
     expect(stderr).not.toContain("at ");
   });
 
-  it("has a command that runs with nothing but what was packed", () => {
-    const app = run.app("cli");
-    const given = [join(app, "packages/cli/bin/moiety.js"), "inspect", join(app, "packages/cli/models/moiety-tiny")];
-    expect(execFileSync(process.execPath, given, { encoding: "utf8" })).toContain("parameters");
+  it("has a command that runs with nothing but what was packed, as the user of the images", () => {
+    const { status, stdout, stderr } = run.run("cli", ["inspect", "/app/packages/cli/models/moiety-tiny"]);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    expect(stdout).toContain("parameters");
     for (const name of ["typescript", "vitest", "@moiety/testing"])
-      expect(existsSync(join(app, "node_modules", name)), name).toBe(false);
+      expect(existsSync(join(run.app("cli"), "node_modules", name)), name).toBe(false);
   });
+
+  it.runIf(whyNoOwnFiles === undefined)(
+    "has a command whose image may write /tmp alone, and whose user is that of the others",
+    () => {
+      expect(writableOf(run.run("cli", ["/proc/self/mounts"], ["cat"]).stdout)).toEqual(["/tmp"]);
+      expect(run.run("cli", [], ["id", "-u"]).stdout).toBe("10001\n");
+      expect(run.run("cli", ["/app/new"], ["touch"]).stderr).toContain("Read-only file system");
+    },
+  );
 });
+
+/** What is mounted writable, of the text of a process's list of mounts; without the kernel's own and single devices. */
+function writableOf(text: string): readonly string[] {
+  const mounts = text.split("\n").map((line) => line.split(" "));
+  return mounts.flatMap(([, target = "", , options = ""]) =>
+    /^rw\b/.test(options) && target !== "/proc" && !target.startsWith("/dev/") ? [target] : [],
+  );
+}

@@ -40,9 +40,15 @@ export function targetOf({ image }: ComposeService): string | undefined {
   return image.match(/^moiety-([\w-]+):dev$/)?.[1];
 }
 
+/** Puts variables, or else their defaults, into a text as Compose does; a default may have a variable in it. */
+export function interpolate(text: string, variables: Readonly<Record<string, string>> = {}): string {
+  const inner = /\$\{(\w+)(?::-([^${}]*))?\}/g;
+  const replaced = text.replaceAll(inner, (_, name: string, fallback?: string) => variables[name] || fallback || "");
+  return replaced === text ? text : interpolate(replaced, variables);
+}
+
 /** deploy/compose.yaml as it is with none of its variables set. */
 export function readCompose(): z.output<typeof composeSchema> {
-  const interpolate = (text: string) => text.replaceAll(/\$\{\w+(?::-([^}]*))?\}/g, (_, fallback?: string) => fallback ?? "");
   const reviver = (_: unknown, value: unknown) => (typeof value === "string" ? interpolate(value) : value);
   return composeSchema.parse(parse(readText("deploy/compose.yaml"), reviver, { merge: true }));
 }

@@ -2,8 +2,10 @@ import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { commandOf, instructionsFor, lastOf, pairsOf, readDockerfile } from "./dockerfile.js";
+import { findProgram } from "./program.js";
 import { REPOSITORY, readText, VARIABLES } from "./repository.js";
 
+const hadolint = findProgram("hadolint");
 const file = readDockerfile("deploy/Dockerfile");
 const services = readdirSync(`${REPOSITORY}services`);
 /** What .dockerignore lets through, relative to the root. */
@@ -74,6 +76,16 @@ describe.each(services)("the image of %s", (target) => {
 });
 
 describe("the Dockerfile", () => {
+  it.runIf(hadolint !== undefined)("has nothing that hadolint finds, and silences none of its rules", () => {
+    const lint = (text: string) =>
+      spawnSync(hadolint ?? "", ["--no-color", "-"], { cwd: REPOSITORY, input: text, encoding: "utf8" });
+    const text = readText("deploy/Dockerfile");
+    const { status, stdout, stderr } = lint(text);
+    expect({ status, found: stdout + stderr }).toEqual({ status: 0, found: "" });
+    expect(text).not.toContain("hadolint ignore");
+    expect(lint(`${text}RUN cd /tmp\n`).stdout).toContain("DL3003");
+  });
+
   it("copies from the repository only what is there and what .dockerignore lets through", () => {
     const wanted = copies.filter(({ from }) => from === undefined).flatMap(({ sources }) => sources);
     expect(wanted.length).toBeGreaterThan(5);

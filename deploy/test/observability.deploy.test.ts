@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { hasOpenssl, waitUntil } from "@moiety/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { findProgram, readPanels, readRules, seriesOf } from "./observed.js";
+import { readPanels, readRules, seriesOf } from "./observed.js";
 import { ObservedCluster } from "./observed-cluster.js";
+import { findProgram } from "./program.js";
 import { PrometheusProcess } from "./prometheus-process.js";
 import { shortenRules } from "./shortened-rules.js";
 

@@ -1,5 +1,4 @@
-import { spawnSync } from "node:child_process";
-import { existsSync, readdirSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { parse } from "yaml";
 import { REPOSITORY, readText } from "./repository.js";
 
@@ -62,13 +61,4 @@ export function documentedMetrics(): ReadonlySet<string> {
   // Of processes with certificates alone, so that no table has it.
   const ofTls = [...readText("docs/security.md").matchAll(/`(moiety_\w+)`/g)].map(([, name]) => name ?? "");
   return new Set([...listed, ...ofTls]);
-}
-
-/** A program that install-prometheus.mjs has installed, or of the PATH; undefined: there is none, and that is printed. */
-export function findProgram(name: "prometheus" | "promtool"): string | undefined {
-  const installed = `${REPOSITORY}.moiety/tools/${name}`;
-  if (existsSync(installed)) return installed;
-  if (spawnSync(name, ["--version"]).status === 0) return name;
-  console.log(`skipped: there is no ${name}; \`node deploy/test/install-prometheus.mjs\` installs it on Debian`);
-  return undefined;
 }

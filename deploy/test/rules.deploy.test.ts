@@ -6,7 +6,6 @@ import { describe, expect, it } from "vitest";
 import { parse, stringify } from "yaml";
 import {
   documentedMetrics,
-  findProgram,
   RULES_FOLDER,
   RULES_TESTS_FOLDER,
   RUNBOOKS_FOLDER,
@@ -15,6 +14,7 @@ import {
   readRunbooks,
   seriesOf,
 } from "./observed.js";
+import { findProgram } from "./program.js";
 import { REPOSITORY, readText, VARIABLES } from "./repository.js";
 
 interface RuleTest {
