@@ -46,9 +46,7 @@ const LAYOUTS: Readonly<Record<string, readonly (string | object)[]>> = {
         autoscaling: { kind: "keda" },
       },
       attention: { autoscaling: { kind: "hpa" } },
-      expertDefaults: {
-        autoscaling: { enabled: true, minReplicas: 2, maxReplicas: 4, targetCPUUtilizationPercentage: 80 },
-      },
+      expertDefaults: { autoscaling: { kind: "hpa", minReplicas: 2, maxReplicas: 4 } },
       networkPolicy: { gatewayFrom: [{ namespaceSelector: {} }], redisTo: [{ ipBlock: { cidr: "10.0.0.0/8" } }] },
     },
   ],

@@ -105,6 +105,12 @@ export function only(manifests: readonly Manifest[], kind: string, ending: strin
   return manifest;
 }
 
+/** The variables of the first container of what makes pods, by name. */
+export function envOf(manifest: Manifest): Readonly<Record<string, { readonly value?: string; readonly valueFrom?: object }>> {
+  const variables = podsOf([manifest])[0]?.pod.containers[0]?.env ?? [];
+  return Object.fromEntries(variables.map(({ name, ...rest }) => [name, rest]));
+}
+
 const UNITS: Readonly<Record<string, number>> = { Ki: 2 ** 10, Mi: 2 ** 20, Gi: 2 ** 30, Ti: 2 ** 40 };
 
 /** A quantity of memory, such as `2Gi`, in bytes. */
