@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, readdirSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseAllDocuments, stringify } from "yaml";
+import { parseAllDocuments } from "yaml";
 
 /** Folder of the chart. */
 export const CHART = fileURLToPath(new URL("../moiety", import.meta.url));
@@ -78,13 +78,17 @@ export class Helm {
 
   /** The manifests as objects. */
   manifests(...values: readonly (string | object)[]): readonly Manifest[] {
-    const documents = parseAllDocuments(this.render(...values)).map((document) => document.toJS() as Manifest | null);
+    // As Kubernetes reads it: 0440 is octal there.
+    const documents = parseAllDocuments(this.render(...values), { version: "1.1" }).map(
+      (document) => document.toJS() as Manifest | null,
+    );
     return documents.filter((document) => document !== null);
   }
 
   #write(values: object, index: number): string {
     const file = join(this.#folder, `values-${index}.yaml`);
-    writeFileSync(file, stringify(values));
+    // JSON is YAML in which "off" stays a string.
+    writeFileSync(file, JSON.stringify(values));
     return file;
   }
 }

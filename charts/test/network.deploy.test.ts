@@ -89,7 +89,7 @@ interface Row {
   readonly port: number;
 }
 
-describe.runIf(program !== undefined)("the network", () => {
+describe.runIf(program !== undefined)("the network", { timeout: 120_000 }, () => {
   const rows: readonly Row[] = tableOf("to", "port", "from").flatMap(([to = "", port, from = ""]) =>
     from.split(", ").map((each) => ({ to, port: Number(port), from: each })),
   );

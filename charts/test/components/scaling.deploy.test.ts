@@ -25,7 +25,7 @@ function queriesOf(scaled: Manifest): Readonly<Record<string, Trigger["metadata"
   return Object.fromEntries(triggers.map(({ metadata }) => [/moiety_\w+/.exec(metadata.query)?.[0], metadata]));
 }
 
-describe.runIf(program !== undefined)("scaling", () => {
+describe.runIf(program !== undefined)("scaling", { timeout: 120_000 }, () => {
   const metrics = readFileSync(join(CHART, "../../docs/metrics.md"), "utf8");
   const scaledOf = (manifests: readonly Manifest[]) =>
     manifests.filter(({ kind }) => kind === "ScaledObject" || kind === "HorizontalPodAutoscaler");
