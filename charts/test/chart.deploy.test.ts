@@ -55,12 +55,6 @@ const LAYOUTS: Readonly<Record<string, readonly (string | object)[]>> = {
 };
 const OURS = new Set(Object.keys(VARIABLES));
 
-it("brings a schema, tables and dashboards that are made from its values and from deploy/", () => {
-  const { status, stderr } = spawnSync(process.execPath, [join(CHART, "../generate.mjs"), "--check"], { encoding: "utf8" });
-  expect(stderr).toBe("");
-  expect(status).toBe(0);
-});
-
 describe.runIf(program !== undefined).each(Object.entries(LAYOUTS))("the chart with %s", (_, values) => {
   const manifests = program === undefined ? [] : helm.manifests(...values);
   const pods = podsOf(manifests);
