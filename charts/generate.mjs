@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // Makes values.schema.json, README.md and the copies of dashboards and rules from values.yaml and deploy/.
-// `node charts/generate.mjs` writes them, `--check` says which are out of date and ends with 1.
+// `node charts/generate.mjs` writes them, `--check` says which are out of date and ends with 1. The names of variables are those of the built services.
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -21,6 +21,21 @@ const OF_EVERY_PROCESS = [
   "MOIETY_TLS_SERVER_NAME",
 ];
 
+/** What each service reads from its environment. */
+const SHAPES = {
+  gateway: (await configOf("gateway")).gatewayConfigSchema.shape,
+  router: (await configOf("router")).routerConfigSchema.shape,
+  "attention-worker": (await configOf("attention-worker")).attentionWorkerConfigSchema.shape,
+  "expert-worker": (await configOf("expert-worker")).expertWorkerConfigSchema.shape,
+};
+
+/** The built module of a service's configuration. */
+function configOf(service) {
+  const file = new URL(`../services/${service}/dist/config.js`, import.meta.url);
+  if (!existsSync(file)) throw new Error(`services/${service} is not built: run \`npm run build\` first`);
+  return import(file.href);
+}
+
 /** @typedef {{ key: string, path: string, sentence: string, value: unknown, schema: Record<string, unknown>, children: Entry[] }} Entry */
 
 /** The entries of a map with the comments before them. The first key's comment hangs on the map. @returns {Entry[]} */
@@ -39,7 +54,7 @@ function entriesOf(map, prefix = "") {
     const schema = annotation === undefined ? {} : JSON.parse(annotation.slice(ANNOTATION.length));
     const sentence = lines.filter((line) => line !== "" && !line.startsWith(ANNOTATION)).join(" ");
     const isGroup = isMap(pair.value) && !pair.value.flow && pair.value.items.length > 0 && key !== "resources";
-    if (!isGroup && sentence === "") throw new Error(`values.yaml: ${path} has no sentence`);
+    if (sentence === "") throw new Error(`values.yaml: ${path} has no sentence`);
     const value = isScalar(pair.value) ? pair.value.value : pair.value.toJSON();
     return { key, path, sentence, value, schema, children: isGroup ? entriesOf(pair.value, `${path}.`) : [] };
   });
@@ -50,19 +65,22 @@ function typeOf(value) {
   return Number.isInteger(value) ? "integer" : typeof value;
 }
 
-/** Variables that a process is given as they are. */
-const configSchema = (taken) => ({
-  type: "object",
-  propertyNames: { pattern: "^MOIETY_[A-Z0-9_]+$", not: { enum: [...OF_EVERY_PROCESS, ...taken] } },
-  additionalProperties: { type: ["string", "number", "boolean"] },
-});
+/** The variables of a service that values may set: those of `moiety serve SERVICE --list-config` but what the chart sets itself. */
+function configSchema(service, ofChart) {
+  const shape = SHAPES[service];
+  for (const name of ofChart)
+    if (!(name in shape)) throw new Error(`values.yaml: the chart sets ${name}, which ${service} does not read`);
+  const free = Object.entries(shape).filter(([name]) => ![...OF_EVERY_PROCESS, ...ofChart].includes(name));
+  const properties = free.map(([name, { description }]) => [name, { description, type: ["string", "number", "boolean"] }]);
+  return { type: "object", additionalProperties: false, properties: Object.fromEntries(properties) };
+}
 
 function schemaOf(entry, byKey) {
   const { sentence, schema, value, children } = entry;
-  const described = sentence === "" ? {} : { description: sentence };
+  const described = { description: sentence };
   if (children.length > 0) return { ...described, ...objectOf(children, byKey) };
-  const { config, pools, ...rest } = schema;
-  if (config !== undefined) return { ...described, ...configSchema(config) };
+  const { variablesOf, but, pools, ...rest } = schema;
+  if (variablesOf !== undefined) return { ...described, ...configSchema(variablesOf, but) };
   if (pools !== undefined) return { ...described, type: "array", items: poolOf(byKey.get(pools).children, byKey) };
   // A threshold may have a fraction, whatever its default is.
   const type = "exclusiveMinimum" in rest ? "number" : typeOf(value);
@@ -104,7 +122,7 @@ function makeReadme(entries) {
   parts.push(rows(single).join("\n"));
   for (const entry of entries.filter(({ children }) => children.length > 0)) {
     parts.push(`### ${entry.key}`);
-    if (entry.sentence !== "") parts.push(entry.sentence);
+    parts.push(entry.sentence);
     parts.push(rows(leavesOf(entry)).join("\n"));
   }
   return `${parts.join("\n\n")}\n`;

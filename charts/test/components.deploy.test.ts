@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { CHART, findTool, Helm, LEAST, type Manifest, only, podsOf } from "./helm.js";
+import { CHART, envOf, findTool, Helm, LEAST, only, podsOf } from "./helm.js";
 
 const program = findTool("helm");
 const helm = new Helm(program ?? "helm");
@@ -13,9 +13,6 @@ interface RenderedRule {
 }
 
 describe.runIf(program !== undefined)("the parts of a cluster", () => {
-  const envOf = (manifest: Manifest) =>
-    Object.fromEntries((podsOf([manifest])[0]?.pod.containers[0]?.env ?? []).map(({ name, ...rest }) => [name, rest]));
-
   it("are pools of different sizes, each with its own resources, GPUs and nodes", () => {
     const manifests = helm.manifests(LEAST, {
       expertDefaults: { threads: 6, nodeSelector: { disk: "fast" } },
@@ -95,27 +92,6 @@ describe.runIf(program !== undefined)("the parts of a cluster", () => {
     expect(envOf(router)).not.toHaveProperty("MOIETY_ROUTER_LEASE_MS");
     expect(envOf(router)).not.toHaveProperty("MOIETY_REDIS_URL");
     expect(only(alone, "NetworkPolicy", "-router").spec.egress).toEqual([]);
-  });
-
-  it("scale by KEDA on series of this release alone, which the processes have", () => {
-    const keda = { autoscaling: { kind: "keda" } };
-    const manifests = helm.manifests(LEAST, {
-      gateway: keda,
-      attention: keda,
-      monitoring: { prometheusUrl: "http://prometheus:9090", rules: true },
-    });
-    const metrics = readFileSync(join(CHART, "../../docs/metrics.md"), "utf8");
-    for (const name of ["-gateway", "-attention-worker"]) {
-      expect(only(manifests, "Deployment", name).spec).not.toHaveProperty("replicas");
-      const { triggers } = only(manifests, "ScaledObject", name).spec;
-      // Attention workers by the requests in the queue, and by the prompt tokens that wait.
-      expect(triggers).toHaveLength(name === "-gateway" ? 1 : 2);
-      for (const { metadata } of triggers) {
-        expect(metadata.query).toContain('{namespace="llm",pod=~"demo-moiety-.+"}');
-        expect(metrics).toContain(`\`${/moiety_\w+/.exec(metadata.query)?.[0]}\``);
-        expect(Number(metadata.threshold)).toBeGreaterThan(0);
-      }
-    }
   });
 
   it("have alerts whose runbooks are files of this repository, as links to where a company keeps it", () => {

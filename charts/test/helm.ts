@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, readdirSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseAllDocuments, stringify } from "yaml";
+import { parseAllDocuments } from "yaml";
 
 /** Folder of the chart. */
 export const CHART = fileURLToPath(new URL("../moiety", import.meta.url));
@@ -78,13 +78,17 @@ export class Helm {
 
   /** The manifests as objects. */
   manifests(...values: readonly (string | object)[]): readonly Manifest[] {
-    const documents = parseAllDocuments(this.render(...values)).map((document) => document.toJS() as Manifest | null);
+    // As Kubernetes reads it: 0440 is octal there.
+    const documents = parseAllDocuments(this.render(...values), { version: "1.1" }).map(
+      (document) => document.toJS() as Manifest | null,
+    );
     return documents.filter((document) => document !== null);
   }
 
   #write(values: object, index: number): string {
     const file = join(this.#folder, `values-${index}.yaml`);
-    writeFileSync(file, stringify(values));
+    // JSON is YAML in which "off" stays a string.
+    writeFileSync(file, JSON.stringify(values));
     return file;
   }
 }
@@ -103,6 +107,12 @@ export function only(manifests: readonly Manifest[], kind: string, ending: strin
   const [manifest] = found;
   if (manifest === undefined || found.length > 1) throw new Error(`${found.length} of ${kind} *${ending}`);
   return manifest;
+}
+
+/** The variables of the first container of what makes pods, by name. */
+export function envOf(manifest: Manifest): Readonly<Record<string, { readonly value?: string; readonly valueFrom?: object }>> {
+  const variables = podsOf([manifest])[0]?.pod.containers[0]?.env ?? [];
+  return Object.fromEntries(variables.map(({ name, ...rest }) => [name, rest]));
 }
 
 const UNITS: Readonly<Record<string, number>> = { Ki: 2 ** 10, Mi: 2 ** 20, Gi: 2 ** 30, Ti: 2 ** 40 };

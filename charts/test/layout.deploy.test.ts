@@ -120,8 +120,8 @@ describe.runIf(canRun)("a release for users, as processes of this machine", () =
     for (const { owner } of hooks) {
       const { code, text } = await local.runHook(owner);
       expect(code, text).toBe(0);
-      // Of the gateways one is called, through the service; of each other pod both ports.
-      if (owner.metadata.name.endsWith("-ports")) expect(text.match(/^ok: /gm)).toHaveLength(1 + 2 * 8);
+      // The gateways' service; each gateway; of each other pod both ports.
+      if (owner.metadata.name.endsWith("-ports")) expect(text.match(/^ok: /gm)).toHaveLength(1 + 2 + 2 * 8);
     }
   });
 

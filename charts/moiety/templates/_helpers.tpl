@@ -100,9 +100,11 @@ topologySpreadConstraints:
 {{- $pools := list -}}
 {{- range .Values.expertPools -}}
 {{- $pool := deepCopy $.Values.expertDefaults -}}
+{{- $autoscaling := mergeOverwrite (deepCopy $pool.autoscaling) (default dict .autoscaling) -}}
 {{- range $key, $value := . -}}
 {{- $_ := set $pool $key $value -}}
 {{- end -}}
+{{- $_ := set $pool "autoscaling" $autoscaling -}}
 {{- $pools = append $pools $pool -}}
 {{- end -}}
 {{- dict "pools" $pools | toJson -}}
@@ -320,75 +322,6 @@ readinessProbe:
     reference: {{ $model.image.reference }}
     pullPolicy: {{ $model.image.pullPolicy }}
   {{- end }}
-{{- end -}}
-
-{{/* What scales a component. Takes root, component and settings: kind, replicas' bounds, and what hpa or keda looks at. */}}
-{{- define "moiety.autoscaler" -}}
-{{- $name := printf "%s-%s" (include "moiety.fullname" .root) .component -}}
-{{- if eq .settings.kind "hpa" -}}
----
-{{ include "moiety.horizontalPodAutoscaler" (dict "about" . "name" $name "target" "Deployment" "settings" .settings) }}
-{{- else if eq .settings.kind "keda" -}}
----
-apiVersion: keda.sh/v1alpha1
-kind: ScaledObject
-metadata:
-  name: {{ $name }}
-  labels:
-    {{- include "moiety.labels" . | nindent 4 }}
-spec:
-  scaleTargetRef:
-    apiVersion: apps/v1
-    kind: Deployment
-    name: {{ $name }}
-  minReplicaCount: {{ .settings.minReplicas }}
-  maxReplicaCount: {{ .settings.maxReplicas }}
-  # Nothing is known while Prometheus does not answer: then as many as now.
-  fallback:
-    failureThreshold: 3
-    replicas: {{ .settings.minReplicas }}
-    behavior: currentReplicasIfHigher
-  triggers:
-    {{- $series := printf "namespace=%q,pod=~\"%s-.+\"" .root.Release.Namespace (include "moiety.fullname" .root) }}
-    {{- range list (list .settings.query .settings.threshold) (list .settings.tokensQuery .settings.tokensThreshold) }}
-    {{- if first . }}
-    - type: prometheus
-      metricType: AverageValue
-      metadata:
-        serverAddress: {{ $.root.Values.monitoring.prometheusUrl | quote }}
-        query: {{ first . | replace "%s" $series | quote }}
-        threshold: {{ last . | quote }}
-    {{- end }}
-    {{- end }}
-{{- end -}}
-{{- end -}}
-
-{{/* Takes about (for the labels), name, target and settings. */}}
-{{- define "moiety.horizontalPodAutoscaler" -}}
-apiVersion: autoscaling/v2
-kind: HorizontalPodAutoscaler
-metadata:
-  name: {{ .name }}
-  labels:
-    {{- include "moiety.labels" .about | nindent 4 }}
-spec:
-  scaleTargetRef:
-    apiVersion: apps/v1
-    kind: {{ .target }}
-    name: {{ .name }}
-  minReplicas: {{ .settings.minReplicas }}
-  maxReplicas: {{ .settings.maxReplicas }}
-  metrics:
-    {{- if .settings.metrics }}
-    {{- toYaml .settings.metrics | nindent 4 }}
-    {{- else }}
-    - type: Resource
-      resource:
-        name: cpu
-        target:
-          type: Utilization
-          averageUtilization: {{ .settings.targetCPUUtilizationPercentage }}
-    {{- end }}
 {{- end -}}
 
 {{/* At most so many pods of a component are evicted at once. Takes root, component and settings. */}}

@@ -1,5 +1,5 @@
-// What `helm test` runs beside k6: calls every port of every pod. PORTS is [{"name", "port", "protocol": "http" | "grpc"}]; a name stands for the
-// addresses of all its pods. Where the processes prove to each other who they are (MUTUAL_TLS), a gRPC port must not answer a stranger.
+// What `helm test` runs beside k6: calls every port of every pod. PORTS is [{"name", "port", "protocol": "http" | "grpc" | "redis"}]; a name stands for
+// the addresses of all its pods. Where the processes prove to each other who they are (MUTUAL_TLS), a gRPC port must not answer a stranger.
 import { lookup } from "node:dns/promises";
 import { connect } from "node:net";
 import { connect as connectTls } from "node:tls";
@@ -27,11 +27,31 @@ function call(open) {
   });
 }
 
+/** A Redis without a password answers PING with +PONG. */
+function faultOfRedis(address) {
+  return new Promise((resolve) => {
+    let answer = "";
+    const socket = connect(address, () => socket.write("PING\r\n"));
+    const end = (fault) => {
+      socket.destroy();
+      resolve(fault);
+    };
+    socket.setTimeout(PATIENCE_MS, () => end("Redis is silent"));
+    socket.on("data", (data) => {
+      answer += data.toString("latin1");
+      if (answer.includes("\n")) end(answer === "+PONG\r\n" ? undefined : `Redis answers ${answer.trim()}`);
+    });
+    socket.once("error", (error) => end(error.message));
+    socket.once("close", () => end("Redis hangs up"));
+  });
+}
+
 async function faultOf({ protocol, port }, host) {
   if (protocol === "http") {
     const response = await fetch(`http://${host}:${port}/health`, { signal: AbortSignal.timeout(PATIENCE_MS) });
     return response.ok ? undefined : `/health answers ${response.status}`;
   }
+  if (protocol === "redis") return await faultOfRedis({ host, port });
   const plain = await call((connected) => connect({ host, port }, connected));
   if (MUTUAL_TLS !== "true") return plain === "answers" ? undefined : `gRPC ${plain}`;
   const stranger = { host, port, ALPNProtocols: ["h2"], rejectUnauthorized: false };
