@@ -1,11 +1,11 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { CHART, findTool, Helm, LEAST, type Manifest, only, podsOf } from "./helm.js";
+import { CHART, findTool, Helm, type Manifest, only, podsOf } from "./helm.js";
+import { FILE, LEAST } from "./value-sets.js";
 
 const program = findTool("helm");
 const helm = new Helm(program ?? "helm");
-const FILE = { path: "config.json", url: "https://example.org/config.json", sha256: "0".repeat(64) };
 
 describe.runIf(program !== undefined)("the parts of a cluster", () => {
   const envOf = (manifest: Manifest) =>
