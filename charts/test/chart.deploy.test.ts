@@ -1,95 +1,17 @@
-import { spawnSync } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
-import { parse } from "yaml";
 import { instructionsFor, pairsOf, readDockerfile } from "../../deploy/test/dockerfile.js";
 import { VARIABLES } from "../../deploy/test/repository.js";
-import { CHART, EXAMPLES, findTool, Helm, LEAST, type Manifest, podsOf } from "./helm.js";
-import { PLANS, planned } from "./plans.js";
+import { findTool, Helm, type Manifest, podsOf, TEMPLATE } from "./helm.js";
+import { FILE, LEAST, VALUE_SETS } from "./value-sets.js";
 
-const SCHEMAS = fileURLToPath(new URL("schemas/", import.meta.url));
-/** Kinds of others, whose schemas are not here. */
-const CUSTOM_KINDS = "PodMonitor,ScaledObject,Certificate,PrometheusRule";
 const program = findTool("helm");
-const kubeconform = findTool("kubeconform");
 const helm = new Helm(program ?? "helm");
-const FILE = { path: "config.json", url: "https://example.org/config.json", sha256: "0".repeat(64) };
-/** What `moiety plan --values` says of some fleets. */
-const OF_PLANS: Record<string, readonly object[]> = {};
-for (const [name, argv] of Object.entries(PLANS)) OF_PLANS[`a plan of ${name}`] = [LEAST, parse(await planned(...argv))];
-/** Values that between them render every template and branch. */
-const LAYOUTS: Readonly<Record<string, readonly (string | object)[]>> = {
-  defaults: [LEAST],
-  ...Object.fromEntries(EXAMPLES.map((name) => [name, [name]])),
-  ...OF_PLANS,
-  "all of it": [
-    "values-prod.yaml",
-    {
-      images: { registry: "registry.example.org/moiety", pullSecrets: [{ name: "pull" }] },
-      redis: { caSecretName: "redis-ca" },
-      tls: { enabled: true, certManager: { enabled: true, issuerName: "inner" } },
-      model: {
-        source: "download",
-        download: {
-          files: [FILE, { ...FILE, path: "model.safetensors", url: "s3://models/model.safetensors" }],
-          authorizationSecretName: "hub",
-          s3: { endpoint: "https://s3.example.org", secretName: "s3" },
-        },
-      },
-      monitoring: {
-        prometheusUrl: "http://prometheus:9090",
-        rules: true,
-        runbooksUrl: "https://git.example.org/moiety",
-        tracesUrl: "http://collector.observability:4318",
-      },
-      gateway: {
-        ingress: { enabled: true, hosts: ["llm.example.org"], tls: [{ hosts: ["llm.example.org"], secretName: "tls" }] },
-        files: { source: "s3", s3: { url: "https://s3.example.org/files", secretName: "s3" } },
-        adminKey: { secretName: "admin" },
-        config: {
-          MOIETY_JWT_ISSUER: "https://id.example.org",
-          MOIETY_JWT_AUDIENCE: "moiety",
-          MOIETY_LIMIT_TOKENS_PER_DAY: 1_000_000,
-        },
-        autoscaling: { kind: "keda" },
-      },
-      attention: { autoscaling: { kind: "hpa" } },
-      expertDefaults: { autoscaling: { kind: "hpa", minReplicas: 2, maxReplicas: 4 } },
-      networkPolicy: { gatewayFrom: [{ namespaceSelector: {} }], redisTo: [{ ipBlock: { cidr: "10.0.0.0/8" } }] },
-    },
-  ],
-  colocated: [{ ...LEAST, colocated: true, expertPools: [], model: { source: "image", image: { reference: "r/m@sha256:0" } } }],
-  "a folder of the nodes": [{ redisForTrials: { enabled: true }, model: { source: "hostPath" } }],
-};
 const OURS = new Set(Object.keys(VARIABLES));
 
-describe.runIf(program !== undefined).each(Object.entries(LAYOUTS))("the chart with %s", (_, values) => {
+describe.runIf(program !== undefined).each(Object.entries(VALUE_SETS))("the chart with %s", (_, values) => {
   const manifests = program === undefined ? [] : helm.manifests(...values);
   const pods = podsOf(manifests);
   const containers = pods.flatMap(({ pod }) => [...(pod.initContainers ?? []), ...pod.containers]);
-
-  it("has no fault that helm's linter finds", () => {
-    const { status, stdout } = helm.run(["lint", "--strict", CHART], ...values);
-    expect(status, stdout).toBe(0);
-  });
-
-  it.runIf(kubeconform !== undefined).each(readdirSync(SCHEMAS))("is what Kubernetes' API takes: %s", (file) => {
-    const args = [
-      "-strict",
-      "-summary",
-      "-skip",
-      CUSTOM_KINDS,
-      "-schema-location",
-      `${schemaFolder(file)}/{{.ResourceKind}}.json`,
-    ];
-    const input = helm.render(...values);
-    const { status, stdout } = spawnSync(kubeconform ?? "", [...args, "-"], { input, encoding: "utf8" });
-    expect(status, stdout).toBe(0);
-    expect(stdout).toMatch(/Valid: [1-9]/);
-  });
 
   it("names every object once, with the labels that are asked for", () => {
     const names = manifests.map(({ kind, metadata }) => `${kind}/${metadata.name}`);
@@ -238,28 +160,8 @@ describe.runIf(program !== undefined)("a value", () => {
     ["with steps shorter than sequences", { attention: { config: { MOIETY_STEP_TOKENS: 8 } } }, /MOIETY_STEP_TOKENS/],
     ["with an ingress of no host", { gateway: { ingress: { enabled: true } } }, /ingress\.hosts/],
   ])("%s is refused with a message", (_, values, message) => {
-    const { status, stderr } = helm.run(["template", "demo", CHART], LEAST, values);
+    const { status, stderr } = helm.run(TEMPLATE, LEAST, values);
     expect(status).not.toBe(0);
     expect(stderr).toMatch(message);
   });
 });
-
-const schemaFolders = new Map<string, string>();
-
-/** A release's schemas as kubeconform wants them: a file for each kind. */
-function schemaFolder(file: string): string {
-  const known = schemaFolders.get(file);
-  if (known !== undefined) return known;
-  const folder = mkdtempSync(join(tmpdir(), "moiety-schemas-"));
-  const { definitions } = JSON.parse(readFileSync(join(SCHEMAS, file), "utf8")) as {
-    definitions: Record<string, { "x-kubernetes-group-version-kind"?: readonly { kind: string }[] }>;
-  };
-  writeFileSync(join(folder, "_definitions.json"), JSON.stringify({ definitions }));
-  for (const [name, definition] of Object.entries(definitions)) {
-    const kind = definition["x-kubernetes-group-version-kind"]?.[0]?.kind;
-    if (kind === undefined) continue;
-    writeFileSync(join(folder, `${kind.toLowerCase()}.json`), JSON.stringify({ $ref: `_definitions.json#/definitions/${name}` }));
-  }
-  schemaFolders.set(file, folder);
-  return folder;
-}

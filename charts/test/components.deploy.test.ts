@@ -1,11 +1,11 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { CHART, envOf, findTool, Helm, LEAST, only, podsOf } from "./helm.js";
+import { CHART, envOf, findTool, Helm, only, podsOf } from "./helm.js";
+import { FILE, LEAST } from "./value-sets.js";
 
 const program = findTool("helm");
 const helm = new Helm(program ?? "helm");
-const FILE = { path: "config.json", url: "https://example.org/config.json", sha256: "0".repeat(64) };
 
 interface RenderedRule {
   readonly alert?: string;

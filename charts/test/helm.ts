@@ -1,5 +1,5 @@
 import { type SpawnSyncReturns, spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -15,7 +15,7 @@ export function findTool(name: string): string | undefined {
   const folders = [TOOLS, ...(process.env["PATH"] ?? "").split(delimiter)];
   const found = folders.map((folder) => join(folder, name)).find((file) => existsSync(file));
   if (found === undefined)
-    console.log(`skipped: there is no ${name}; \`node charts/test/install-tools.mjs\` installs it where Go is`);
+    console.log(`skipped: there is no ${name}; \`node charts/test/install-tools.mjs ${name}\` installs it where Go is`);
   return found;
 }
 
@@ -49,11 +49,8 @@ export interface Manifest {
   readonly data?: Record<string, string>;
 }
 
-/** Files of values that the chart brings, without their folder. */
-export const EXAMPLES = readdirSync(CHART).filter((name) => /^values-.*\.yaml$/.test(name));
-
-/** What the chart's own defaults lack. */
-export const LEAST = { redis: { secretName: "own-redis" } };
+/** Renders the chart. Without its cluster's version Helm 3, unless its own makefile built it, takes it for 1.20. */
+export const TEMPLATE = ["template", "demo", CHART, "--kube-version", "1.37"];
 
 export class Helm {
   readonly #program: string;
@@ -71,14 +68,14 @@ export class Helm {
 
   /** The text of all manifests. @throws Error with what helm says. */
   render(...values: readonly (string | object)[]): string {
-    const { status, stdout, stderr } = this.run(["template", "demo", CHART, "--namespace", "llm"], ...values);
+    const { status, stdout, stderr } = this.run([...TEMPLATE, "--namespace", "llm"], ...values);
     if (status !== 0) throw new Error(stderr);
     return stdout;
   }
 
   /** The manifests as objects. */
   manifests(...values: readonly (string | object)[]): readonly Manifest[] {
-    // As Kubernetes reads it: 0440 is octal there.
+    // As Kubernetes reads YAML: `yes` is true, and 0440 has eight for its base.
     const documents = parseAllDocuments(this.render(...values), { version: "1.1" }).map(
       (document) => document.toJS() as Manifest | null,
     );

@@ -1,9 +1,9 @@
 #!/usr/bin/env node
 // Installs what the tests of the deployment need, where Go is: helm and kubeconform into .moiety/tools, and the k6 of the load tests into the user's
-// cache. Needs nothing but Node. Without Go it says so, and ends with 0.
+// cache; with --all also Helm 3, as helm3; or only the tools that are named. Needs nothing but Node. Without Go it says so, and ends with 0.
 import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
-import { delimiter, join } from "node:path";
+import { existsSync, renameSync, rmdirSync } from "node:fs";
+import { basename, delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { preparedK6, whyNoK6 } from "../../load-tests/k6-program.mjs";
 
@@ -11,20 +11,30 @@ const FOLDER = fileURLToPath(new URL("../../.moiety/tools", import.meta.url));
 const MODULES = {
   kubeconform: "github.com/yannh/kubeconform/cmd/kubeconform@v0.7.0",
   helm: "helm.sh/helm/v4/cmd/helm@v4.3.1",
+  helm3: "helm.sh/helm/v3/cmd/helm@v3.22.0",
 };
+const given = process.argv.slice(2);
+const named = given.filter((name) => name !== "--all");
+const isWanted = (name) => (named.length > 0 ? named.includes(name) : name !== "helm3" || given.includes("--all"));
 
 process.env.PATH = [process.env.PATH ?? "", "/usr/local/go/bin"].join(delimiter);
-const env = { ...process.env, GOBIN: FOLDER };
 for (const [name, module] of Object.entries(MODULES)) {
-  if (existsSync(join(FOLDER, name))) continue;
+  if (!isWanted(name) || existsSync(join(FOLDER, name))) continue;
   console.log(`installing ${module}`);
+  // Go names a program as it likes.
+  const made = join(FOLDER, `${name}.new`);
+  const env = { ...process.env, GOBIN: made };
   const { status, error } = spawnSync("go", ["install", "-ldflags=-s -w", module], { env, stdio: "inherit" });
   if (error?.code === "ENOENT") {
     console.log(`${name} is not installed: there is no Go. Tests that need it are skipped.`);
     continue;
   }
   if (status !== 0) process.exit(1);
+  renameSync(join(made, basename(module).split("@")[0]), join(FOLDER, name));
+  rmdirSync(made);
 }
-const missing = whyNoK6();
-if (missing !== undefined) console.log(`k6 is not built: ${missing}. Tests that need it are skipped.`);
-else await preparedK6();
+if (isWanted("k6")) {
+  const missing = whyNoK6();
+  if (missing !== undefined) console.log(`k6 is not built: ${missing}. Tests that need it are skipped.`);
+  else await preparedK6();
+}

@@ -1,9 +1,12 @@
 #!/usr/bin/env node
-// Makes schemas/<version>.json for kinds.test.ts from the OpenAPI of Kubernetes' releases: node charts/test/make-schemas.mjs v1.37.2 ...
-// Needs Go, which loads the module k8s.io/kubernetes of each. Only what the chart's kinds need is kept, without descriptions.
+// Makes what schemas/README.md describes: node charts/test/make-schemas.mjs makes schemas/custom-resources.json from the CustomResourceDefinitions of
+// other projects; with v1.37.2 ... also schemas/<version>.json from the OpenAPI of Kubernetes' releases.
+// Needs Go, which loads the module of each. Only what the chart's kinds need is kept, without descriptions.
 import { execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { parse } from "yaml";
 
 const FOLDER = fileURLToPath(new URL("schemas/", import.meta.url));
 const KINDS = [
@@ -20,6 +23,18 @@ const KINDS = [
   "networking.k8s.io.v1.NetworkPolicy",
   "policy.v1.PodDisruptionBudget",
 ];
+/** The projects whose objects the chart makes, all under Apache-2.0, and their definitions in the modules' folders. */
+const CUSTOM = {
+  "github.com/prometheus-operator/prometheus-operator@v0.85.0": [
+    "example/prometheus-operator-crd/monitoring.coreos.com_podmonitors.yaml",
+    "example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml",
+  ],
+  "github.com/kedacore/keda/v2@v2.21.0": ["config/crd/bases/keda.sh_scaledobjects.yaml"],
+  "github.com/cert-manager/cert-manager@v1.21.2": [
+    "deploy/crds/cert-manager.io_certificates.yaml",
+    "deploy/crds/cert-manager.io_issuers.yaml",
+  ],
+};
 const quantity = { oneOf: [{ type: "string" }, { type: "number" }] };
 const intOrString = { oneOf: [{ type: "string" }, { type: "integer" }] };
 
@@ -47,11 +62,40 @@ function nameOf(kind, definitions) {
   throw new Error(`no definition of ${kind}`);
 }
 
-for (const version of process.argv.slice(2)) {
-  const { Dir } = JSON.parse(
-    execFileSync("go", ["mod", "download", "-json", `k8s.io/kubernetes@${version}`], { encoding: "utf8" }),
-  );
-  const { definitions } = JSON.parse(readFileSync(`${Dir}/api/openapi-spec/swagger.json`, "utf8"));
+/** The folder of a module, which Go loads. */
+function folderOf(module) {
+  return JSON.parse(execFileSync("go", ["mod", "download", "-json", module], { encoding: "utf8" })).Dir;
+}
+
+/** A definition without its descriptions: keys of that name whose value is text. A property of that name is an object. */
+function bare(node) {
+  if (Array.isArray(node)) return node.map(bare);
+  if (node === null || typeof node !== "object") return node;
+  const kept = Object.entries(node).filter(([key, value]) => key !== "description" || typeof value !== "string");
+  return Object.fromEntries(kept.map(([key, value]) => [key, bare(value)]));
+}
+
+function write(name, contents) {
+  mkdirSync(FOLDER, { recursive: true });
+  writeFileSync(join(FOLDER, name), `${JSON.stringify(contents)}\n`);
+  console.log(`schemas/${name}`);
+}
+
+function makeCustomResources() {
+  const sources = Object.entries(CUSTOM).map(([from, files]) => {
+    const folder = folderOf(from);
+    return {
+      from,
+      license: "Apache-2.0",
+      definitions: files.map((file) => bare(parse(readFileSync(join(folder, file), "utf8")))),
+    };
+  });
+  write("custom-resources.json", { sources });
+}
+
+function makeRelease(version) {
+  const from = `k8s.io/kubernetes@${version}`;
+  const { definitions } = JSON.parse(readFileSync(join(folderOf(from), "api/openapi-spec/swagger.json"), "utf8"));
   const kept = {};
   const open = KINDS.map((kind) => nameOf(kind, definitions));
   for (let name = open.pop(); name !== undefined; name = open.pop()) {
@@ -60,8 +104,8 @@ for (const version of process.argv.slice(2)) {
     open.push(...referencesOf(kept[name]));
   }
   const sorted = Object.fromEntries(Object.entries(kept).sort(([a], [b]) => (a < b ? -1 : 1)));
-  const file = `${FOLDER}${version.replace(/^v(\d+\.\d+)\..*/, "$1")}.json`;
-  mkdirSync(FOLDER, { recursive: true });
-  writeFileSync(file, `${JSON.stringify({ from: `k8s.io/kubernetes@${version}`, definitions: sorted })}\n`);
-  console.log(`${file}: ${Object.keys(kept).length} definitions`);
+  write(`${version.replace(/^v(\d+\.\d+)\..*/, "$1")}.json`, { from, definitions: sorted });
 }
+
+makeCustomResources();
+for (const version of process.argv.slice(2)) makeRelease(version);

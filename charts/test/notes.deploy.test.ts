@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { CHART, EXAMPLES, findTool, Helm, LEAST } from "./helm.js";
+import { CHART, findTool, Helm } from "./helm.js";
+import { EXAMPLES, LEAST } from "./value-sets.js";
 
 const program = findTool("helm");
 const helm = new Helm(program ?? "helm");

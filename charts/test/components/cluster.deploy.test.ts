@@ -2,7 +2,8 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
-import { CHART, envOf, findTool, Helm, LEAST, type Manifest, only, podsOf } from "../helm.js";
+import { CHART, envOf, findTool, Helm, type Manifest, only, podsOf } from "../helm.js";
+import { LEAST } from "../value-sets.js";
 
 const program = findTool("helm");
 const helm = new Helm(program ?? "helm");

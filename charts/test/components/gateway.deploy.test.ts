@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { envOf, findTool, Helm, LEAST, type Manifest, only, podsOf } from "../helm.js";
+import { envOf, findTool, Helm, type Manifest, only, podsOf } from "../helm.js";
+import { LEAST } from "../value-sets.js";
 
 const program = findTool("helm");
 const helm = new Helm(program ?? "helm");

@@ -3,7 +3,8 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { envOf, findTool, Helm, LEAST, type Manifest, only, podsOf } from "../helm.js";
+import { envOf, findTool, Helm, type Manifest, only, podsOf } from "../helm.js";
+import { LEAST } from "../value-sets.js";
 
 const program = findTool("helm");
 const helm = new Helm(program ?? "helm");
