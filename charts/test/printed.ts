@@ -1,5 +1,7 @@
-import type { Command } from "commander";
 import { vi } from "vitest";
+import type { planCommand } from "../../packages/cli/src/commands/plan.js";
+
+type Command = ReturnType<typeof planCommand>;
 
 /** What a `moiety` command prints. @throws what it refuses with. */
 export async function printed(command: Command, ...argv: readonly string[]): Promise<string> {
