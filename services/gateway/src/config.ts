@@ -86,7 +86,9 @@ export const gatewayConfigSchema = z.object({
   MOIETY_API_KEYS: z
     .string()
     .optional()
-    .describe("keys that clients must present, separated by commas: name:key, or key alone; the name is the tenant"),
+    .describe(
+      "keys that clients must present, separated by commas: tenant:key, tenant/name:key, or key alone; sha256:HASH may stand for a key",
+    ),
   MOIETY_API_KEYS_FILE: z.string().optional().describe("file with one key a line, like MOIETY_API_KEYS"),
   MOIETY_ADMIN_KEY: z
     .string()

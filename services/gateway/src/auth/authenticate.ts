@@ -32,8 +32,8 @@ export async function authenticate({ fixed, issued, tokens }: Keyring, authoriza
   if (key === undefined) {
     throw new AppError("UNAUTHENTICATED", "an API key is required: send it as Authorization: Bearer KEY");
   }
-  const fixedTenant = fixed.tenantOf(key);
-  if (fixedTenant !== undefined) return { tenant: fixedTenant, keyId: "static" };
+  const owner = fixed.ownerOf(key);
+  if (owner) return { tenant: owner.tenant, keyId: owner.id };
   const found = await issued?.keyOf(key);
   if (found) return { tenant: found.tenant, keyId: found.id };
   const caller = await tokens?.callerOf(key);
