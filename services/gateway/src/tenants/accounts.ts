@@ -62,6 +62,7 @@ export class Accounts {
       ...shared,
       leaseMs: config.MOIETY_TENANT_LEASE_MS,
       usageDays: config.MOIETY_USAGE_DAYS,
+      usageSubjects: config.MOIETY_USAGE_SUBJECTS,
       auditEntries,
       auditDays: config.MOIETY_AUDIT_DAYS,
       onError,

@@ -22,6 +22,9 @@ export const tenantConfigShape = {
   MOIETY_USAGE_DAYS: env
     .integer({ min: 1, max: 3_650, fallback: 90 })
     .describe("days for which the sums of what each key took are kept"),
+  MOIETY_USAGE_SUBJECTS: env
+    .integer({ min: 0, max: 10_000, fallback: 1_000 })
+    .describe("subjects of a tenant's tokens whose sums are kept apart on a day; those of later ones are kept together"),
   MOIETY_AUDIT_ENTRIES: env
     .integer({ min: 0, max: 100_000_000, fallback: 100_000 })
     .describe("entries of the audit log, of which the oldest make room; 0: there is no audit log"),
