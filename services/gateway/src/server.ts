@@ -84,7 +84,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const responses = openResponseService({ config, clock, logger, metrics, model, names, producer });
   let spans: SpanOf = () => undefined;
   const spanOf: SpanOf = (request) => spans(request);
-  const accounts = new Accounts({ config, clock, logger, model, producer });
+  const accounts = new Accounts({ config, clock, logger, metrics, model, producer });
   const trail = new AuditTrail(accounts.audit);
   const shared = {
     config,

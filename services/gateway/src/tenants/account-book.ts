@@ -5,6 +5,8 @@ import { SUBJECT_PREFIX } from "../auth/jwt-verifier.js";
 import { type AccountKeys, accountKeys } from "./account-keys.js";
 import { admitScript, settleScript, voidScript, vouchScript } from "./account-scripts.js";
 import { type AuditEntry, auditFields } from "./audit-entry.js";
+import { type AuditRetention, oldestKeptMs } from "./audit-log.js";
+import type { AuditTally } from "./audit-tally.js";
 import { periodsOf } from "./periods.js";
 import { type LimitName, type RateLimits, refusal } from "./rate-limits.js";
 import type { TenantPolicy } from "./tenant-record.js";
@@ -19,9 +21,8 @@ export interface AccountBookOptions {
   readonly usageDays: number;
   /** Subjects of a tenant's tokens that are counted apart on a day. */
   readonly usageSubjects: number;
-  /** Entries of the audit log, at most, and how old they get; 0 entries: there is none. */
-  readonly auditEntries: number;
-  readonly auditDays: number;
+  readonly audit: AuditRetention;
+  readonly tally: Pick<AuditTally, "wrote">;
   readonly onError: (error: AppError) => void;
 }
 
@@ -113,17 +114,19 @@ export class AccountBook {
 
   /** Counts what a request took, once, and writes the entry with it. @returns false when it was counted before. */
   async settle(lease: Lease, taken: Taken, entry: AuditEntry): Promise<boolean> {
-    const { redis, clock, usageDays, usageSubjects, auditEntries, auditDays } = this.#options;
+    const { redis, clock, usageDays, usageSubjects, audit, tally } = this.#options;
     const { tenant, keyId } = lease.caller;
     const nowMs = clock.nowMs();
     const args = [
       ...[lease.id, SETTLED_MS, tenant, keyId, periodsOf(nowMs).day, this.keys.usage(""), usageDays * DAY_MS, MAX_SUMS],
       ...[taken.requests, taken.promptTokens, taken.cachedTokens, taken.completionTokens],
       ...[SUBJECT_PREFIX, usageSubjects, OTHER_SUBJECTS],
-      ...[auditEntries, nowMs - auditDays * DAY_MS, ...auditFields(entry)],
+      ...[audit.entries, oldestKeptMs(audit, nowMs), ...auditFields(entry)],
     ];
     const keys = [...this.#keysOf(tenant, lease.id), this.keys.leases, this.keys.audit];
-    return (await settleScript.run(redis, keys, args)) === 1;
+    const [isCounted, ...written] = asArray(await settleScript.run(redis, keys, args));
+    tally.wrote(written);
+    return isCounted === 1;
   }
 
   /** Takes an admission back: nothing of the request ran. */

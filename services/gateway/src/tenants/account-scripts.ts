@@ -1,4 +1,5 @@
 import { RedisScript } from "@moiety/queue";
+import { TRIM_AUDIT } from "./audit-scripts.js";
 
 /**
  * A limit per minute is a bucket that is full at first and fills at limit / 60 s; its level is kept as of a time. It may go below zero:
@@ -100,13 +101,13 @@ const LEASE_FIELDS = "'state', 'tenant', 'key', 'reserved', 'day', 'month', 'cho
  * KEYS account, live, lease, leases, audit. ARGV id, how long to remember that, tenant, key, day, prefix of days' sums, their life, most
  * of them; requests, prompt, cached and completion tokens to count; that prefix, how many, what the others are called; most entries of
  * the audit log, ms of its oldest, field, value...
- * Returns 1 counted; 0 it was before.
+ * Returns {1, entries written, cut for want of room, cut for their age} counted; {0, 0, 0, 0} it was before.
  */
 export const settleScript = new RedisScript(`
 local id = ARGV[1]
-${GIVE_BACK}
+${GIVE_BACK}${TRIM_AUDIT}
 local kept = redis.call('HMGET', KEYS[3], ${LEASE_FIELDS})
-if kept[1] == 'settled' then return 0 end
+if kept[1] == 'settled' then return {0, 0, 0, 0} end
 giveBack(kept, ARGV[10] + ARGV[12])
 redis.call('DEL', KEYS[3])
 redis.call('HSET', KEYS[3], 'state', 'settled')
@@ -124,11 +125,9 @@ for index, name in ipairs({'requests', 'prompt', 'cached', 'completion'}) do
   redis.call('HINCRBY', sums, name .. ' ' .. who, ARGV[8 + index])
 end
 redis.call('PEXPIRE', sums, ARGV[7])
-if ARGV[16] ~= '0' then
-  redis.call('XADD', KEYS[5], 'MAXLEN', '~', ARGV[16], '*', unpack(ARGV, 18))
-  redis.call('XTRIM', KEYS[5], 'MINID', '~', ARGV[17])
-end
-return 1
+if ARGV[16] == '0' then return {1, 0, 0, 0} end
+redis.call('XADD', KEYS[5], '*', unpack(ARGV, 18))
+return {1, 1, trimAudit(KEYS[5], ARGV[16], ARGV[17])}
 `);
 
 /** As if the request had never been let in. KEYS account, live, lease, leases. ARGV id. */
