@@ -20,14 +20,21 @@ export interface ProcessServer {
   close(): Promise<void>;
 }
 
+export interface ProcessRoutesOptions {
+  readonly readiness: ReadinessProbe;
+  /** Absent: `/metrics` is served elsewhere. */
+  readonly registry?: Registry;
+}
+
 /** Adds `/health`, `/ready` and `/metrics` to a server. */
-export function addProcessRoutes(app: FastifyInstance, options: Pick<ProcessServerOptions, "registry" | "readiness">): void {
+export function addProcessRoutes(app: FastifyInstance, { readiness, registry }: ProcessRoutesOptions): void {
   app.get("/health", async () => ({ status: "ok" }));
   app.get("/ready", async (_request, reply) => {
-    const missing = await probe(options.readiness);
+    const missing = await probe(readiness);
     return reply.code(missing.length === 0 ? 200 : 503).send({ status: missing.length === 0 ? "ready" : "not ready", missing });
   });
-  app.get("/metrics", async (_request, reply) => reply.type(options.registry.contentType).send(await options.registry.metrics()));
+  if (!registry) return;
+  app.get("/metrics", async (_request, reply) => reply.type(registry.contentType).send(await registry.metrics()));
 }
 
 /** A probe that fails counts as not ready; its error may hold anything, so it stays inside. */
