@@ -38,6 +38,30 @@ describe.runIf(program !== undefined)("the parts of a cluster", () => {
     expect(envOf(only(manifests, "Deployment", "-router"))["MOIETY_MIN_EXPERT_WORKERS"]).toEqual({ value: "7" });
   });
 
+  it("have the gateways' metrics on a port that no service carries, and let Prometheus ask each pod where its are", () => {
+    const from = [{ namespaceSelector: { matchLabels: { name: "monitoring" } } }];
+    const manifests = helm.manifests(LEAST, { monitoring: { podMonitor: true }, networkPolicy: { metricsFrom: from } });
+    const gateway = only(manifests, "Deployment", "-gateway");
+    const named = (podsOf([gateway])[0]?.pod.containers[0]?.ports ?? []).map(({ name, containerPort }) => [name, containerPort]);
+    expect(named).toContainEqual(["metrics", Number(envOf(gateway)["MOIETY_METRICS_PORT"]?.["value"])]);
+    expect(only(manifests, "Service", "-gateway").spec.ports).toMatchObject([{ targetPort: "http" }]);
+    const asked = manifests
+      .filter(({ kind }) => kind === "PodMonitor")
+      .flatMap(({ spec }) =>
+        spec.selector.matchExpressions[0].values.map((value: string) => [value, spec.podMetricsEndpoints[0].port]),
+      );
+    expect(Object.fromEntries(asked)).toEqual({
+      gateway: "metrics",
+      router: "http",
+      "attention-worker": "http",
+      "expert-worker": "http",
+    });
+    for (const [component, port] of asked) {
+      const rules = only(manifests, "NetworkPolicy", `moiety-${component}`).spec.ingress;
+      expect(rules, component).toContainEqual({ from, ports: [{ protocol: "TCP", port }] });
+    }
+  });
+
   it("write large numbers as the processes read them", () => {
     const manifests = helm.manifests(LEAST, { gateway: { config: { MOIETY_MAX_FILES_BYTES: 1_099_511_627_776 } } });
     const env = envOf(only(manifests, "Deployment", "-gateway"));

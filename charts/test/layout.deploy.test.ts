@@ -151,6 +151,16 @@ describe.runIf(canRun)("a release for users, as processes of this machine", () =
       }
   });
 
+  it("shows no metrics to those who reach the API, and all to those who reach the port for them", async () => {
+    expect((await fetch(`${local.url}/metrics`)).status).toBe(404);
+    const gateways = local.pods.filter(({ container }) => container.name === "gateway");
+    expect(gateways).toHaveLength(2);
+    for (const { ip, container } of gateways) {
+      const port = container.ports?.find(({ name }) => name === "metrics")?.containerPort;
+      expect(await (await fetch(`http://${ip}:${port}/metrics`)).text()).toContain("moiety_tenant_responses_total");
+    }
+  });
+
   it("answers on no gRPC port to a caller without a certificate of its authority", { timeout: PATIENCE_MS }, async () => {
     const others = makeCertificates(join(folder, "others"), "DNS:demo-moiety-router");
     const ports = local.pods.flatMap(({ ip, container }) =>

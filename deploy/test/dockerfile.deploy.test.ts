@@ -70,7 +70,8 @@ describe.each(services)("the image of %s", (target) => {
 
   it("exposes the ports that it listens on", () => {
     const variables = pairsOf(instructions, "ENV");
-    const listened = [variables["MOIETY_HTTP_PORT"], variables["MOIETY_LISTEN_ADDRESS"]?.split(":")[1]].filter(Boolean);
+    const metrics = VARIABLES[target]?.includes("MOIETY_METRICS_PORT") ? "8081" : undefined;
+    const listened = [variables["MOIETY_HTTP_PORT"], metrics, variables["MOIETY_LISTEN_ADDRESS"]?.split(":")[1]].filter(Boolean);
     expect(instructions.flatMap(({ name, text }) => (name === "EXPOSE" ? [text] : []))).toEqual(listened);
   });
 });

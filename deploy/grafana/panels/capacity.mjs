@@ -14,6 +14,12 @@ export const capacity = {
         },
         { title: "Preemptions", unit: "ops", queries: { "{{instance}}": rate("vllm:num_preemptions_total", "instance") } },
         {
+          title: "Requests that went on from their token log",
+          unit: "ops",
+          description: "After their worker died or lost them, or gave them back",
+          queries: { "{{instance}}, {{reason}}": rate("moiety_requests_resumed_total", "instance, reason") },
+        },
+        {
           title: "Found in the prefix cache",
           unit: "percentunit",
           max: 1,

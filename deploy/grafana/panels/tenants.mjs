@@ -34,5 +34,20 @@ export const tenants = {
         },
       ],
     },
+    {
+      title: "The audit log",
+      panels: [
+        {
+          title: "Entries of the audit log",
+          unit: "ops",
+          description: "Cut off for want of room: export it, or keep more",
+          queries: {
+            written: rate("moiety_audit_entries_total"),
+            "cut off: {{reason}}": rate("moiety_audit_trimmed_total", "reason"),
+            "lost: {{reason}}": rate("moiety_audit_lost_total", "reason"),
+          },
+        },
+      ],
+    },
   ],
 };

@@ -49,6 +49,41 @@ describe("moiety keys", () => {
   });
 });
 
+describe("moiety keys hash", () => {
+  /** What it prints, given a key or none. */
+  async function hash(key: string | undefined, ...args: readonly string[]) {
+    const ran = promisify(execFile)(process.execPath, [moiety, "keys", "hash", "--tenant", "search", ...args]);
+    ran.child.stdin?.end(key);
+    const { stdout, stderr } = await ran;
+    return { line: stdout.trim(), stderr };
+  }
+
+  it("prints lines by which a gateway knows keys that it was not given", async () => {
+    const given = await hash("a-key-from-elsewhere\n");
+    const made = await hash(undefined, "--name", "production", "--new");
+    expect(given.line).toMatch(/^search:sha256:[0-9a-f]{64}$/);
+    expect(made.line).toMatch(/^search\/production:sha256:[0-9a-f]{64}$/);
+    const [, key = ""] = /: (\S+)$/.exec(made.stderr.trim()) ?? [];
+    expect(key.length).toBeGreaterThan(40);
+    const env = { MOIETY_MODEL: model, MOIETY_REDIS_URL: redis.url, MOIETY_API_KEYS: `${given.line},${made.line}` };
+    const another = await spawnService({ name: "gateway-of-hashes", run: { service: "gateway" }, env });
+    try {
+      await another.waitHealthy(30_000);
+      const asked = (text: string) => fetch(`${another.httpUrl}/v1/models`, { headers: { authorization: `Bearer ${text}` } });
+      const statuses = [key, "a-key-from-elsewhere", "a-key-from-nowhere"].map(async (text) => (await asked(text)).status);
+      expect(await Promise.all(statuses)).toEqual([200, 200, 401]);
+    } finally {
+      await another.kill();
+    }
+  }, 40_000);
+
+  it("takes no key that a gateway would not take", async () => {
+    for (const key of ["short", "two words of a key", ""])
+      await expect(hash(key)).rejects.toThrow("at least 8 characters and no spaces");
+    await expect(hash("a-key-from-elsewhere", "--name", "a/b")).rejects.toThrow("Expected A-Z");
+  });
+});
+
 describe("moiety tenants", () => {
   it("sets, shows, lists and forgets limits", async () => {
     await run("tenants", "set", "search", "--requests-per-minute", "600", "--models", "a,b", "--audit-text");

@@ -31,7 +31,7 @@ return {1, count + 1}
  * Takes a request into a consumer's hands. The fence is at least the time, so that it does not repeat after a Redis that lost its tail.
  * A holder that is still written down has died or lost its lock: that is a takeover, and takeovers without a new token are counted.
  * KEYS record, log. ARGV holder, now, prefix of turns, field...
- * Returns {fence, takeovers, [fields], [entries], [prior holder]}; {-1} no such record; {-2} finished.
+ * Returns {fence, takeovers, [fields], [entries], 1 if it had a holder, else 0}; {-1} no such record; {-2} finished.
  */
 export const claimScript = new RedisScript(`${PASS_TURN}
 local state = redis.call('HMGET', KEYS[1], 'fence', 'holder', 'takeovers', 'progress', 'finish', 'turn', 'priority')
@@ -45,7 +45,8 @@ end
 local fence = string.format('%.0f', math.max(tonumber(state[1]) + 1, tonumber(ARGV[2])))
 redis.call('HSET', KEYS[1], 'fence', fence, 'holder', ARGV[1], 'takeovers', takeovers, 'progress', length)
 if state[6] then passTurn(ARGV[3] .. state[7], state[6]) end
-return {fence, takeovers, redis.call('HMGET', KEYS[1], unpack(ARGV, 4)), redis.call('LRANGE', KEYS[2], 0, -1)}
+return {fence, takeovers, redis.call('HMGET', KEYS[1], unpack(ARGV, 4)), redis.call('LRANGE', KEYS[2], 0, -1),
+  state[2] ~= '' and 1 or 0}
 `);
 
 /** Clears the holder's name, so that the next claim is not taken for a takeover. KEYS record. ARGV fence. */

@@ -7,7 +7,7 @@ import { finishScript, promptScript } from "./log-scripts.js";
 import { decodeRecord, encodeFinish, RECORD_FIELDS } from "./record-codec.js";
 import { asArray, asBuffers, asText, type RedisScript } from "./redis-script.js";
 import { decodeToken, encodeToken } from "./token-codec.js";
-import type { Finish, LoggedToken, RequestRecord } from "./types.js";
+import type { Finish, LoggedToken, RequestRecord, Resumption } from "./types.js";
 
 export type ClaimAnswer =
   | { readonly kind: "claimed"; readonly fence: string; readonly takeovers: number; readonly content: () => ClaimContent }
@@ -17,6 +17,7 @@ export type ClaimAnswer =
 export interface ClaimContent {
   readonly record: RequestRecord;
   readonly log: readonly LoggedToken[];
+  readonly resumes?: Resumption;
 }
 
 /** What holds a job against other consumers. */
@@ -55,13 +56,14 @@ export class ClaimStore {
 
   async claim(id: RequestId): Promise<ClaimAnswer> {
     const args = [this.#options.consumerId, this.#options.clock.nowMs(), this.#options.keys.prefixes.turns, ...RECORD_FIELDS];
-    const [fence, takeovers, fields, entries] = asArray(await this.#run(claimScript, id, args));
+    const [fence, takeovers, fields, entries, hadHolder] = asArray(await this.#run(claimScript, id, args));
     if (fence === -1) return { kind: "missing" };
     if (fence === -2) return { kind: "finished" };
-    const content = () => ({
-      record: decodeRecord(id, asBuffers(asArray(fields))),
-      log: asBuffers(asArray(entries)).map((entry) => decodeToken(entry ?? Buffer.alloc(0))),
-    });
+    const content = () => {
+      const log = asBuffers(asArray(entries)).map((entry) => decodeToken(entry ?? Buffer.alloc(0)));
+      const resumes: Resumption = hadHolder === 1 ? "lost" : "released";
+      return { record: decodeRecord(id, asBuffers(asArray(fields))), log, ...(log.length === 0 ? {} : { resumes }) };
+    };
     return { kind: "claimed", fence: asText(fence), takeovers: Number(takeovers), content };
   }
 

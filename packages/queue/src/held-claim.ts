@@ -2,7 +2,7 @@ import { AppError, type Clock, deferred, invariant } from "@moiety/core";
 import type { WriteAnswer } from "./append-batch.js";
 import type { ClaimContent, ClaimStore } from "./claim-store.js";
 import { LogTail } from "./log-tail.js";
-import type { AppendOutcome, Claim, Finish, LoggedToken, RequestRecord } from "./types.js";
+import type { AppendOutcome, Claim, Finish, LoggedToken, RequestRecord, Resumption } from "./types.js";
 
 /**
  * How a claim ended, for the queue's side:
@@ -28,6 +28,7 @@ const RETRY_MS = 200;
 export class HeldClaim implements Claim {
   readonly record: RequestRecord;
   readonly log: readonly LoggedToken[];
+  readonly resumes?: Resumption;
   readonly claimedAtMs: number;
   readonly fence: string;
   readonly #options: HeldClaimOptions;
@@ -45,6 +46,7 @@ export class HeldClaim implements Claim {
   constructor(content: ClaimContent, options: HeldClaimOptions) {
     this.record = content.record;
     this.log = content.log;
+    if (content.resumes !== undefined) this.resumes = content.resumes;
     this.claimedAtMs = options.claimedAtMs;
     this.fence = options.fence;
     this.#options = options;

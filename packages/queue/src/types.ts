@@ -142,11 +142,16 @@ export type AppendOutcome =
   /** The request was finished or cancelled meanwhile: drop the sequence. */
   | "closed";
 
+/** Why a request with tokens in its log comes to a worker: its holder died or lost its lock, or gave it back. */
+export type Resumption = "lost" | "released";
+
 /** One request in an attention worker's hands. */
 export interface Claim {
   readonly record: RequestRecord;
   /** Tokens that an earlier holder had already appended. Resume at index `log.length`. */
   readonly log: readonly LoggedToken[];
+  /** Present when there are any. */
+  readonly resumes?: Resumption;
   /** When this worker took the job. */
   readonly claimedAtMs: number;
   /**

@@ -16,16 +16,18 @@ export function parseConfig<Schema extends z.ZodType>(schema: Schema, environmen
   throw new AppError("INVALID_ARGUMENT", `configuration is wrong:\n  ${faults.join("\n  ")}`, { details: { faults } });
 }
 
+const wholeNumber = ({ min, max }: { min: number; max: number }) =>
+  z
+    .string()
+    .regex(/^[+-]?\d{1,15}$/, "expected a whole number")
+    .transform(Number)
+    .pipe(z.number().min(min).max(max));
+
 /** Field types for values that come as text. */
 export const env = {
   text: (fallback?: string) => (fallback === undefined ? z.string().min(1) : z.string().min(1).default(fallback)),
-  integer: (bounds: { min: number; max: number; fallback: number }) =>
-    z
-      .string()
-      .regex(/^[+-]?\d{1,15}$/, "expected a whole number")
-      .transform(Number)
-      .pipe(z.number().min(bounds.min).max(bounds.max))
-      .default(bounds.fallback),
+  integer: ({ fallback, ...bounds }: { min: number; max: number; fallback: number }) => wholeNumber(bounds).default(fallback),
+  optionalInteger: (bounds: { min: number; max: number }) => wholeNumber(bounds).optional(),
   flag: (fallback: boolean) =>
     z
       .enum(["true", "false", "1", "0"])

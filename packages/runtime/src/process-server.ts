@@ -25,20 +25,25 @@ export interface ProcessServer {
   close(): Promise<void>;
 }
 
+export interface ProcessRoutesOptions {
+  readonly readiness: ReadinessProbe;
+  readonly liveness?: LivenessProbe;
+  /** Absent: `/metrics` is served elsewhere. */
+  readonly registry?: Registry;
+}
+
 /** Adds `/health`, `/ready` and `/metrics` to a server. */
-export function addProcessRoutes(
-  app: FastifyInstance,
-  options: Pick<ProcessServerOptions, "registry" | "readiness" | "liveness">,
-): void {
+export function addProcessRoutes(app: FastifyInstance, { liveness, readiness, registry }: ProcessRoutesOptions): void {
   app.get("/health", async (_request, reply) => {
-    const faults = options.liveness?.() ?? [];
+    const faults = liveness?.() ?? [];
     return faults.length === 0 ? { status: "ok" } : reply.code(503).send({ status: "stuck", faults });
   });
   app.get("/ready", async (_request, reply) => {
-    const missing = await probe(options.readiness);
+    const missing = await probe(readiness);
     return reply.code(missing.length === 0 ? 200 : 503).send({ status: missing.length === 0 ? "ready" : "not ready", missing });
   });
-  app.get("/metrics", async (_request, reply) => reply.type(options.registry.contentType).send(await options.registry.metrics()));
+  if (!registry) return;
+  app.get("/metrics", async (_request, reply) => reply.type(registry.contentType).send(await registry.metrics()));
 }
 
 /** A probe that fails counts as not ready; its error may hold anything, so it stays inside. */

@@ -1,4 +1,4 @@
-import type { Finish } from "@moiety/queue";
+import type { Finish, Resumption } from "@moiety/queue";
 import type { LayerTimings } from "./forward/layers.js";
 
 /** What the engine reports while it works. Called on the hot path: implementations only count. */
@@ -8,6 +8,8 @@ export interface EngineObserver {
   onPrefixLookup(queriedTokens: number, hitTokens: number): void;
   onLayer(timings: LayerTimings): void;
   onPassFailed(): void;
+  /** A request goes on from its token log. */
+  onResume(reason: Resumption): void;
   onFinish(finish: Finish): void;
   onGauges(gauges: { readonly running: number; readonly waiting: number; readonly kvUsage: number }): void;
 }

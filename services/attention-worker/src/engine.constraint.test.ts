@@ -36,6 +36,7 @@ function setup({ fullPages = 200, lanes = 2, constrained = true } = {}) {
       onPrefixLookup: nothing,
       onLayer: nothing,
       onPassFailed: nothing,
+      onResume: nothing,
       onFinish: nothing,
       onGauges: nothing,
     },

@@ -47,6 +47,7 @@ function setup({ fullPages = 200, maxSequences = 8, stepTokens = 64, prefillChun
       onPrefixLookup: () => {},
       onLayer: () => {},
       onPassFailed: () => {},
+      onResume: () => {},
       onFinish: () => {},
       onGauges: () => {},
     },

@@ -103,8 +103,12 @@ export class Engine {
 
   /** Takes a claim over. Never throws: a request that cannot be served is finished with its error. */
   add(claim: Claim): void {
-    if (this.#accepting) this.#requests.add(claim);
-    else this.#requests.release(claim);
+    if (!this.#accepting) {
+      this.#requests.release(claim);
+      return;
+    }
+    if (claim.resumes !== undefined) this.#options.observer.onResume(claim.resumes);
+    this.#requests.add(claim);
   }
 
   /** While paused it asks for no claims; those held go on. */

@@ -68,9 +68,17 @@ function engineMetrics({ registry, modelName, engine }: AttentionMetricsOptions)
   const stepTokens = histogram("vllm:iteration_tokens_total", "Tokens computed by a step", STEP_TOKENS);
   const decoded = counter("moiety_decode_rows_total", "Rows computed to draw a next token");
   const failures = counter("moiety_pass_failures_total", "Requests in passes that failed and were repeated or given up");
+  const resumed = new Counter({
+    name: "moiety_requests_resumed_total",
+    help: "Requests that went on from their token log, by reason: lost (their worker died or lost them), released (it gave them back)",
+    labelNames: [...labelNames, "reason"],
+    registers,
+  });
+  for (const reason of ["lost", "released"]) resumed.inc({ ...labels, reason }, 0);
   const layer = layerMetrics(registry);
   return {
     onLayer: layer,
+    onResume: (reason) => resumed.inc({ ...labels, reason }),
     onPassFailed: () => failures.inc(),
     onStep: ({ tokens, decodeTokens, preempted }) => {
       stepTokens.observe(tokens);

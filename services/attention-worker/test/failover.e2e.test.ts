@@ -67,6 +67,13 @@ async function serveAll(round: string, disturb?: () => Promise<unknown>): Promis
   return Promise.all(serving);
 }
 
+/** Requests that the worker that stays went on with from their logs. */
+async function resumed(reason: "lost" | "released"): Promise<number> {
+  const text = (await cluster.attentionWorkers[1]?.metrics()) ?? "";
+  const [, count] = new RegExp(`^moiety_requests_resumed_total\\{.*reason="${reason}".*\\} (\\d+)$`, "m").exec(text) ?? [];
+  return Number(count);
+}
+
 describe("a sharded cluster", () => {
   it("computes, bit for bit, what a process with all experts computes", async () => {
     const [given] = (await readCases(`${golden}cases.json`)).filter(({ name }) => name === "B_100");
@@ -85,7 +92,9 @@ describe("a sharded cluster", () => {
 
   it("loses no token and changes none when an attention worker is killed", async () => {
     const [first] = cluster.attentionWorkers;
+    const before = await resumed("lost");
     expect(await serveAll("attention-killed", async () => first?.kill())).toEqual(calm);
+    expect(await resumed("lost")).toBeGreaterThan(before);
     await first?.restart();
     await first?.waitReady(60_000);
   }, 120_000);
@@ -98,6 +107,7 @@ describe("a sharded cluster", () => {
     });
     expect(tokens).toEqual(calm);
     expect(code).toBe(0);
+    expect(await resumed("released")).toBeGreaterThan(0);
   }, 120_000);
 
   it("loses no token and changes none when the only holder of some experts is killed", async () => {

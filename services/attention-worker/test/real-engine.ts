@@ -17,6 +17,7 @@ export const silentObserver: EngineObserver = {
   onPrefixLookup: () => {},
   onLayer: () => {},
   onPassFailed: () => {},
+  onResume: () => {},
   onFinish: () => {},
   onGauges: () => {},
 };

@@ -10,7 +10,10 @@ export const gatewayConfigSchema = z.object({
   ...samplingConfigShape,
   MOIETY_HTTP_PORT: env
     .integer({ min: 0, max: 65_535, fallback: 8080 })
-    .describe("port of the API, /health, /ready and /metrics"),
+    .describe("port of the API, /health, /ready and, without MOIETY_METRICS_PORT, /metrics"),
+  MOIETY_METRICS_PORT: env
+    .optionalInteger({ min: 0, max: 65_535 })
+    .describe("port of /metrics, /health and /ready apart from the API, which then has no metrics; 0: any free one"),
   MOIETY_GATEWAY_ID: env.text("gateway").describe("name of this process in logs and metrics"),
   MOIETY_MODEL: env
     .text()
@@ -86,7 +89,9 @@ export const gatewayConfigSchema = z.object({
   MOIETY_API_KEYS: z
     .string()
     .optional()
-    .describe("keys that clients must present, separated by commas: name:key, or key alone; the name is the tenant"),
+    .describe(
+      "keys that clients must present, separated by commas: tenant:key, tenant/name:key, or key alone; sha256:HASH may stand for a key",
+    ),
   MOIETY_API_KEYS_FILE: z.string().optional().describe("file with one key a line, like MOIETY_API_KEYS"),
   MOIETY_ADMIN_KEY: z
     .string()

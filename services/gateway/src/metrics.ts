@@ -3,6 +3,7 @@ import type { RequestProducer } from "@moiety/queue";
 import { Counter, Gauge, Histogram, type Registry } from "prom-client";
 import type { ChoiceEnd } from "./generation/choice.js";
 import type { GrammarObserver } from "./grammar/check-grammar.js";
+import { type AuditMetrics, createAuditMetrics } from "./tenants/audit-tally.js";
 import { gaugeTenantQueues, type TenantGeneration, TenantMetrics } from "./tenants/tenant-metrics.js";
 
 const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640, 1_280];
@@ -43,6 +44,7 @@ export interface GatewayMetrics {
   batchTakenOver(): void;
   batchFailedToRun(): void;
   readonly grammar: GrammarObserver;
+  readonly audit: AuditMetrics;
 }
 
 /** Every metric of the gateway. `vllm:*` names are those that existing dashboards know. */
@@ -175,6 +177,7 @@ export function createGatewayMetrics(options: GatewayMetricsOptions): GatewayMet
     inFlight: (change) => inFlight.inc(change),
     ...batches,
     grammar: grammarMetrics(options.registry),
+    audit: createAuditMetrics(options.registry),
   };
 }
 

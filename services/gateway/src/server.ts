@@ -1,12 +1,20 @@
 import { randomUUID } from "node:crypto";
 import { AppError, type Clock, invariant, systemClock } from "@moiety/core";
 import { createRequestProducer } from "@moiety/queue";
-import { addProcessRoutes, createRegistry, dropSilentConnections, type Logger, openTracing } from "@moiety/runtime";
+import {
+  addProcessRoutes,
+  createRegistry,
+  dropSilentConnections,
+  type Logger,
+  openTracing,
+  type ProcessServer,
+  startProcessServer,
+} from "@moiety/runtime";
 import Fastify, { type FastifyInstance, type FastifyRequest } from "fastify";
 import { addAdminRoutes } from "./admin/admin-routes.js";
 import { loadAdminKey } from "./auth/admin-key.js";
 import { loadApiKeys } from "./auth/api-keys.js";
-import { authenticate, type Caller } from "./auth/authenticate.js";
+import { asksForKeys, authenticate, type Caller } from "./auth/authenticate.js";
 import { openJwtVerifier } from "./auth/jwt-config.js";
 import { KeyStore } from "./auth/key-store.js";
 import { openBatchService } from "./batches/batch-service.js";
@@ -36,6 +44,8 @@ export interface GatewayOptions {
 
 export interface Gateway {
   readonly port: number;
+  /** Of the metrics, where they have one of their own. */
+  readonly metricsPort?: number;
   /** Takes requests for a while yet, then refuses new ones, waits for those that are running, and lets go of everything. */
   close(): Promise<void>;
 }
@@ -84,7 +94,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const responses = openResponseService({ config, clock, logger, metrics, model, names, producer });
   let spans: SpanOf = () => undefined;
   const spanOf: SpanOf = (request) => spans(request);
-  const accounts = new Accounts({ config, clock, logger, model, producer });
+  const accounts = new Accounts({ config, clock, logger, metrics, model, producer });
   const trail = new AuditTrail(accounts.audit);
   const shared = {
     config,
@@ -114,15 +124,19 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   });
   addErrorHandling(app, logger);
   addTraffic(app, context, traffic);
+  const keyring = { fixed, issued, tokens };
+  if (!asksForKeys(keyring)) logger.warn("there are no API keys: whoever reaches this port may ask");
   app.addHook("onRequest", async (request) => {
     if (!isApi(request)) return;
-    const caller = await authenticate({ fixed, issued, tokens }, request.headers.authorization);
+    const caller = await authenticate(keyring, request.headers.authorization);
     callers.set(request, caller);
     trail.authenticated(request, caller);
   });
   spans = addRequestSpans(app, { tracing, isTraced: isApi });
   countByTenant(app, context);
-  addProcessRoutes(app, { registry, readiness: () => missingForReadiness(context, traffic) });
+  const { MOIETY_HTTP_HOST: host, MOIETY_METRICS_PORT: apart } = config;
+  const readiness = () => missingForReadiness(context, traffic);
+  addProcessRoutes(app, apart === undefined ? { registry, readiness } : { readiness });
   await app.register(async (scope) => addOpenAiRoutes(scope, context));
   if (batches) await app.register(async (scope) => addFileAndBatchRoutes(scope, context, batches));
   if (adminDigest && issued) {
@@ -140,14 +154,21 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     await issued?.close();
     await producer.close();
     await tracing.close();
+    await metricsServer?.close();
   };
-  const port = await listen(app, config).catch(async (error: unknown) => {
+  let metricsServer: ProcessServer | undefined;
+  const listening = async () => {
+    if (apart !== undefined) metricsServer = await startProcessServer({ host, port: apart, registry, readiness });
+    return listen(app, config);
+  };
+  const port = await listening().catch(async (error: unknown) => {
     await release();
     throw error;
   });
+  const own = metricsServer === undefined ? {} : { metricsPort: metricsServer.port };
   const { name, harmony, fingerprint, tokenizer } = model;
   const engines = { tokenizer: tokenizer !== undefined, grammar: grammar.engine?.name };
-  logger.info({ port, model: name, harmony, fingerprint, ...engines }, "gateway listening");
+  logger.info({ port, ...own, model: name, harmony, fingerprint, ...engines }, "gateway listening");
   batches?.start();
   accounts.start();
   let closed: Promise<void> | undefined;
@@ -159,6 +180,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   };
   return {
     port,
+    ...own,
     close: () => {
       closed ??= close();
       return closed;

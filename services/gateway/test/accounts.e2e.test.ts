@@ -159,7 +159,9 @@ describe("the usage of a key", () => {
       ]),
     );
     expect(tokensOf(await usage(`&key_id=${second.id}`))).toEqual(new Map([[second.id, 6]]));
-    expect((await admin.get("usage?tenant=fixed")).body.data).toMatchObject([{ key_id: "static", completion_tokens: 1 }]);
+    expect((await admin.get("usage?tenant=fixed")).body.data).toMatchObject([
+      { key_id: expect.stringMatching(/^static-[0-9a-f]{8}$/), completion_tokens: 1 },
+    ]);
     expect(await usage("&from=2020-01-01&to=2020-01-31")).toEqual([]);
     const wide = await admin.get("usage?from=2020-01-01&to=2024-01-31");
     expect([wide.status, wide.body.error.param]).toEqual([400, "from"]);
@@ -309,24 +311,3 @@ describe("the audit log", () => {
     }
   });
 });
-
-it("the audit log keeps so many entries and no more, and can be left out", async () => {
-  for (const [entries, requests, least, most] of [
-    ["100", 350, 100, 300],
-    ["0", 10, 0, 0],
-  ] as const) {
-    const small = await GatewayFixture.start("none", { MOIETY_AUDIT_ENTRIES: entries });
-    try {
-      small.worker.script = () => ({ tokens: [1] });
-      const one = () => small.post(COMPLETIONS, { prompt: [1], max_tokens: 1 });
-      for (let round = 0; round < requests / 10; round += 1) await Promise.all(Array.from({ length: 10 }, one));
-      const redis = rawClient(small.redis.url);
-      const length = await redis.xlen("{moiety}:audit");
-      redis.disconnect();
-      expect(length).toBeGreaterThanOrEqual(least);
-      expect(length).toBeLessThanOrEqual(most);
-    } finally {
-      await small.close();
-    }
-  }
-}, 90_000);

@@ -1,5 +1,6 @@
 import { SignJWT } from "jose";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { until } from "../../../packages/queue/test/redis-server.js";
 import { type Gateway, serveGateway } from "../src/index.js";
 import { ADMIN_KEY, AdminClient, bearer } from "./admin-client.js";
 import { GatewayFixture } from "./gateway-fixture.js";
@@ -49,11 +50,37 @@ describe("tokens of an issuer", () => {
     expect((await ask("a-static-key")).status).toBe(200);
     const admin = new AdminClient(fixture);
     expect((await ask((await admin.key("carol")).key)).status).toBe(200);
-    expect((await admin.get("usage?tenant=alice")).body.data).toMatchObject([{ key_id: "jwt", requests: 1 }]);
-    expect(await admin.audit("?tenant=alice")).toMatchObject([{ key_id: "jwt", subject: "user-1", status: 200 }]);
+    expect((await admin.get("usage?tenant=alice")).body.data).toMatchObject([{ key_id: "jwt:user-1", requests: 1 }]);
+    expect(await admin.audit("?tenant=alice")).toMatchObject([{ key_id: "jwt:user-1", subject: "user-1", status: 200 }]);
     await admin.limit("alice", { requests_per_minute: 1 });
     const statuses = await Promise.all(Array.from({ length: 8 }, async () => (await ask(await issuer.sign())).status));
     expect(statuses.filter((status) => status === 429).length).toBeGreaterThanOrEqual(6);
+  });
+
+  it("are counted by their subjects, so many of a tenant's on a day, and all others together", async () => {
+    const ask = async (gateway: Gateway, claims: object) => {
+      const init = {
+        method: "POST",
+        headers: { "content-type": "application/json", ...bearer(await issuer.sign({ ...claims })) },
+      };
+      const url = `http://127.0.0.1:${gateway.port}/v1/completions`;
+      return (await fetch(url, { ...init, body: JSON.stringify({ prompt: [1], max_tokens: 1 }) })).status;
+    };
+    const few = await serveGateway({ ...fixture.environment, MOIETY_USAGE_SUBJECTS: "2" });
+    others.push(few);
+    const subjects = ["ann", "a b\n%\ud800", "cid", "dan", "ann", "a b\n%\ud800", "cid"];
+    for (const sub of subjects) expect(await ask(few, { tenant: "many", sub })).toBe(200);
+    expect(await ask(few, { tenant: "many", sub: undefined })).toBe(200);
+    expect(await ask(few, { tenant: "few", sub: "cid" })).toBe(200);
+    const admin = new AdminClient(fixture);
+    const byKey = async (tenant: string) => {
+      const { data } = (await admin.get(`usage?tenant=${tenant}`)).body;
+      return Object.fromEntries(data.map((row: { key_id: string; requests: number }) => [row.key_id, row.requests]));
+    };
+    const known = { "jwt:ann": 2, "jwt:a%20b%a%25%d800": 2, "jwt-others": 3, jwt: 1 };
+    await until(async () => (await byKey("few"))["jwt:cid"] === 1);
+    expect(await byKey("many")).toEqual(known);
+    expect((await admin.get("usage?tenant=many&key_id=jwt:ann")).body.data).toMatchObject([{ requests: 2 }]);
   });
 
   const now = Math.floor(Date.now() / 1_000);

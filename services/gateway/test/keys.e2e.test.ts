@@ -1,9 +1,10 @@
+import { createHash } from "node:crypto";
 import { Writable } from "node:stream";
 import { createLogger, parseConfig } from "@moiety/runtime";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { rawClient } from "../../../packages/queue/test/fixtures.js";
 import { until } from "../../../packages/queue/test/redis-server.js";
-import { type Gateway, gatewayConfigSchema, startGateway } from "../src/index.js";
+import { type Gateway, gatewayConfigSchema, serveGateway, startGateway } from "../src/index.js";
 import { GatewayFixture, type JsonAnswer } from "./gateway-fixture.js";
 
 const ADMIN_KEY = "admin-key-of-the-test";
@@ -183,4 +184,62 @@ it("a gateway without an admin key has no keys to manage", async () => {
   const gateway = await startGateway({ config, logger: createLogger({ service: "gateway", instance: "test", level: "silent" }) });
   others.push(gateway);
   expect((await fetch(`http://127.0.0.1:${gateway.port}/admin/v1/keys`, { headers: ADMIN })).status).toBe(404);
+});
+
+describe("static keys", () => {
+  const hashOf = (key: string) => createHash("sha256").update(key).digest("hex");
+  const start = async (keys: string): Promise<string> => {
+    const gateway = await serveGateway({ ...fixture.environment, MOIETY_API_KEYS: keys });
+    others.push(gateway);
+    return `http://127.0.0.1:${gateway.port}`;
+  };
+
+  it("open the API by a hash in their place, which itself opens nothing", async () => {
+    const [hash, other] = [hashOf("key-of-alice"), hashOf("key-of-bob")];
+    const url = await start(
+      `alice:sha256:${hash},bob/laptop:sha256:${other.toUpperCase()},sha256:${hashOf("a-key-of-nobody")},carol:plain-key`,
+    );
+    const asked = async (key: string) => (await fetch(`${url}/v1/models`, { headers: bearer(key) })).status;
+    for (const key of ["key-of-alice", "key-of-bob", "a-key-of-nobody", "plain-key"])
+      expect([key, await asked(key)]).toEqual([key, 200]);
+    for (const key of [hash, `sha256:${hash}`, other, "key-of-carol"]) expect([key, await asked(key)]).toEqual([key, 401]);
+  });
+
+  it.each([
+    ["alice:sha256:", "64 hexadecimal digits"],
+    [`alice:sha256:${"g".repeat(64)}`, "64 hexadecimal digits"],
+    [`alice:sha256:${"0".repeat(63)}`, "64 hexadecimal digits"],
+    ["sha256:a-plain-key", "64 hexadecimal digits"],
+    ["alice/:key-of-alice", "a name of 1 to 64 characters"],
+    ["alice/a/b:key-of-alice", "a name of 1 to 64 characters"],
+    ["/laptop:key-of-alice", "tenant id"],
+    ["alice:short", "at least 8 characters"],
+  ])("are not taken as %s", async (line, message) => {
+    const started = start(`bob:key-of-bob,${line}`);
+    await expect(started).rejects.toThrow(`API key 2: ${message.startsWith("tenant") ? "" : "expected "}${message}`);
+    await expect(started).rejects.not.toThrow(/key-of|short/);
+  });
+
+  it("are counted each by its name, or by the first digits of its hash", async () => {
+    const url = await start(`alice/laptop:key-of-alice,alice/server:sha256:${hashOf("key-of-her-server")},alice:a-third-key`);
+    for (const [key, times] of [
+      ["key-of-alice", 1],
+      ["key-of-her-server", 2],
+      ["a-third-key", 3],
+    ] as const) {
+      for (let round = 0; round < times; round += 1) {
+        const init = { method: "POST", headers: { "content-type": "application/json", ...bearer(key) } };
+        const answer = await fetch(`${url}/v1/completions`, { ...init, body: JSON.stringify({ prompt: [1], max_tokens: 1 }) });
+        expect(answer.status).toBe(200);
+      }
+    }
+    const byKey = async () => {
+      const { data } = (await fixture.request("/admin/v1/usage?tenant=alice", { headers: ADMIN })).body;
+      return Object.fromEntries(data.map((row: { key_id: string; requests: number }) => [row.key_id, row.requests]));
+    };
+    const third = `static-${hashOf("a-third-key").slice(0, 8)}`;
+    await until(async () => Object.keys(await byKey()).length === 3);
+    await until(async () => (await byKey())[third] === 3);
+    expect(await byKey()).toEqual({ "static-laptop": 1, "static-server": 2, [third]: 3 });
+  });
 });

@@ -6,6 +6,7 @@ import { openCheckpoint } from "@moiety/model";
 import { afterEach, describe, expect, it } from "vitest";
 import { rawClient } from "../../../packages/queue/test/fixtures.js";
 import { until } from "../../../packages/queue/test/redis-server.js";
+import { serveGateway } from "../src/index.js";
 import { GatewayFixture, type TokenizerKind } from "./gateway-fixture.js";
 import { ScriptedWorker } from "./scripted-worker.js";
 
@@ -362,3 +363,27 @@ describe("failures", () => {
 function bound(fixture: GatewayFixture): Pick<GatewayFixture, "post" | "request"> {
   return { post: fixture.post.bind(fixture), request: fixture.request.bind(fixture) };
 }
+
+describe("metrics", () => {
+  it("are on the API's port, or on one of their own and then nowhere else", async () => {
+    const together = await start("none");
+    expect((await together.request("/metrics")).body).toContain("moiety_http_responses_total");
+    const apart = await start("none", { MOIETY_METRICS_PORT: "0" });
+    expect((await apart.request("/metrics")).status).toBe(404);
+    expect((await apart.post("/metrics", {})).status).toBe(404);
+    expect((await apart.request("/health")).status).toBe(200);
+    const url = `http://127.0.0.1:${apart.gateway.metricsPort}`;
+    const counted = async () => (await fetch(`${url}/metrics`)).text();
+    await until(async () => (await counted()).includes('moiety_http_responses_total{route="none",status="404"'));
+    await until(async () => (await fetch(`${url}/ready`)).status === 200);
+    expect((await fetch(`${url}/v1/models`)).status).toBe(404);
+    await apart.gateway.close();
+    await expect(fetch(`${url}/health`)).rejects.toThrow();
+  });
+
+  it("say that their port is taken, and keep none of the gateway", async () => {
+    const fixture = await start("none");
+    const environment = { ...fixture.environment, MOIETY_METRICS_PORT: String(fixture.gateway.port) };
+    await expect(serveGateway(environment)).rejects.toThrow(`cannot listen on 127.0.0.1:${fixture.gateway.port}`);
+  });
+});

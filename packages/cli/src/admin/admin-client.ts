@@ -34,7 +34,7 @@ export function adminCommand(name: string, description: string): Command {
     );
 }
 
-/** @throws AppError INVALID_ARGUMENT without a key; UNAVAILABLE when nobody answers; UNKNOWN with what the gateway says. */
+/** @throws AppError INVALID_ARGUMENT without a key; UNAVAILABLE when nobody answers, or with a fault of the gateway's; UNKNOWN with what else it says. */
 export async function askAdmin({ url, adminKey }: AdminFlags, { method, path, body }: AdminRequest): Promise<Response> {
   if (adminKey === undefined) throw new AppError("INVALID_ARGUMENT", "expected the admin key in MOIETY_ADMIN_KEY");
   const headers = { authorization: `Bearer ${adminKey}`, ...(body ? { "content-type": "application/json" } : {}) };
@@ -48,7 +48,8 @@ export async function askAdmin({ url, adminKey }: AdminFlags, { method, path, bo
   });
   if (response.ok) return response;
   const fault = errorSchema.safeParse(await response.json().catch(() => undefined));
-  throw new AppError("UNKNOWN", `${url} answered ${response.status}${fault.success ? `: ${fault.data.error.message}` : ""}`);
+  const message = `${url} answered ${response.status}${fault.success ? `: ${fault.data.error.message}` : ""}`;
+  throw new AppError(response.status >= 500 ? "UNAVAILABLE" : "UNKNOWN", message);
 }
 
 /** The answer, read by a schema. @throws AppError as {@link askAdmin} does, and UNKNOWN for an answer of another shape. */

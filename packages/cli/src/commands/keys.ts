@@ -2,6 +2,7 @@ import { Command, Option } from "commander";
 import { z } from "zod";
 import { type AdminFlags, adminCommand, askAdmin, askAdminFor, tell } from "../admin/admin-client.js";
 import { durationMs } from "../option-values.js";
+import { hashKeyCommand } from "./hash-key.js";
 
 interface CreateFlags extends AdminFlags {
   readonly tenant: string;
@@ -22,7 +23,7 @@ Examples, with the admin key in MOIETY_ADMIN_KEY:
 /** `moiety keys`. */
 export function keysCommand(): Command {
   const keys = new Command("keys")
-    .summary("create, list, rotate and revoke API keys")
+    .summary("create, list, rotate and revoke API keys; hash static ones")
     .description("Manages the API keys of a cluster whose gateways have an admin key.")
     .addHelpText("after", EXAMPLES);
   keys.addCommand(
@@ -60,6 +61,7 @@ export function keysCommand(): Command {
         tell(`${id} is revoked`);
       }),
   );
+  keys.addCommand(hashKeyCommand());
   return keys;
 }
 

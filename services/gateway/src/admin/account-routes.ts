@@ -18,6 +18,10 @@ const DAY_MS = 86_400_000;
 /** That one answer may cover. */
 const MAX_DAYS = 366;
 const NEXT_HEADER = "x-next-after";
+/** Id of the last entry that the page came to, whether or not it holds it. */
+const LAST_HEADER = "x-last-id";
+/** The entry `after` is no more, and perhaps some that came after it. */
+const CUT_HEADER = "x-entries-cut";
 
 const day = z
   .string()
@@ -83,6 +87,8 @@ export function addAccountRoutes(app: FastifyInstance, { usage, audit, clock }: 
       ...(to === undefined ? {} : { toMs: Math.floor(to * 1_000) }),
     });
     if (page.next !== undefined) reply.header(NEXT_HEADER, page.next);
+    if (page.last !== undefined) reply.header(LAST_HEADER, page.last);
+    if (page.isCut) reply.header(CUT_HEADER, "true");
     reply.type("application/x-ndjson");
     return page.lines.map((line) => `${JSON.stringify(line)}\n`).join("");
   });

@@ -25,15 +25,20 @@ export interface Caller {
   readonly subject?: string;
 }
 
+/** Whether a key is asked for at all. */
+export const asksForKeys = ({ fixed, issued, tokens }: Keyring): boolean =>
+  fixed.required || issued !== undefined || tokens !== undefined;
+
 /** Whom an `Authorization` header stands for. @throws AppError UNAUTHENTICATED; UNAVAILABLE when the keys' store is away. */
-export async function authenticate({ fixed, issued, tokens }: Keyring, authorization: string | undefined): Promise<Caller> {
-  if (!fixed.required && !issued && !tokens) return { tenant: EVERYONE, keyId: "none" };
+export async function authenticate(keyring: Keyring, authorization: string | undefined): Promise<Caller> {
+  if (!asksForKeys(keyring)) return { tenant: EVERYONE, keyId: "none" };
+  const { fixed, issued, tokens } = keyring;
   const key = bearerOf(authorization);
   if (key === undefined) {
     throw new AppError("UNAUTHENTICATED", "an API key is required: send it as Authorization: Bearer KEY");
   }
-  const fixedTenant = fixed.tenantOf(key);
-  if (fixedTenant !== undefined) return { tenant: fixedTenant, keyId: "static" };
+  const owner = fixed.ownerOf(key);
+  if (owner) return { tenant: owner.tenant, keyId: owner.id };
   const found = await issued?.keyOf(key);
   if (found) return { tenant: found.tenant, keyId: found.id };
   const caller = await tokens?.callerOf(key);

@@ -25,6 +25,8 @@ const KEYS_LIFE_MS = 600_000;
 /** After the issuer could not be asked where its keys are. */
 const RETRY_MS = 5_000;
 const MAX_SUBJECT = 128;
+/** Of the ids of what may be very many: a tenant's subjects. */
+export const SUBJECT_PREFIX = "jwt:";
 
 const configurationSchema = z.object({ issuer: z.string(), jwks_uri: z.url({ protocol: /^https?$/ }) });
 const TOKEN = /^[\w-]+\.[\w-]+\.[\w-]+$/;
@@ -113,10 +115,17 @@ function asRefusal(error: unknown): AppError {
 
 function callerIn(payload: JWTPayload, claim: string): Caller {
   const tenant = payload[claim];
-  const subject = payload.sub === undefined ? {} : { subject: payload.sub.slice(0, MAX_SUBJECT) };
+  const subject = payload.sub?.slice(0, MAX_SUBJECT);
   try {
-    return { tenant: parseTenantId(String(tenant)), keyId: "jwt", ...subject };
+    const about = subject === undefined ? {} : { subject };
+    return { tenant: parseTenantId(String(tenant)), keyId: keyIdOf(subject), ...about };
   } catch {
     throw new AppError("UNAUTHENTICATED", `the token's claim ${claim} names no tenant`);
   }
+}
+
+/** What usage calls the tokens of a subject. Whatever would break a line of a table is spelt as the number of its character. */
+function keyIdOf(subject: string | undefined): string {
+  if (subject === undefined) return "jwt";
+  return `${SUBJECT_PREFIX}${subject.replace(/[\p{C}\p{Z}%]/gu, (found) => `%${found.codePointAt(0)?.toString(16)}`)}`;
 }

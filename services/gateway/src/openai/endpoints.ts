@@ -19,8 +19,9 @@ const METHODS: Methods = [
   [/^\/v1\/responses\/resp_\w+$/, "GET", "DELETE"],
   [/^\/v1\/responses\/resp_\w+\/input_items$/, "GET"],
   [/^\/(tokenize|detokenize)$/, "POST"],
-  [/^\/(health|ready|metrics|load|openapi\.json)$/, "GET"],
+  [/^\/(health|ready|load|openapi\.json)$/, "GET"],
 ];
+const METRICS_METHODS: Methods = [[/^\/metrics$/, "GET"]];
 const FILE_METHODS: Methods = [
   [/^\/v1\/(files|batches)$/, "GET", "POST"],
   [/^\/v1\/files\/[^/]+$/, "GET", "DELETE"],
@@ -56,8 +57,9 @@ export function addOpenAiRoutes(app: FastifyInstance, context: GatewayContext): 
 /** The error for a request that no route takes. `allow` lists the methods that the path wants. */
 export function noRoute(request: FastifyRequest): { readonly error: AppError; readonly allow?: string } {
   const path = request.url.split("?")[0] ?? "";
-  const hasFiles = request.server.hasRoute({ method: "GET", url: "/v1/files" });
-  const [, ...methods] = [...METHODS, ...(hasFiles ? FILE_METHODS : [])].find(([pattern]) => pattern.test(path)) ?? [];
+  const has = (url: string) => request.server.hasRoute({ method: "GET", url });
+  const known = [...METHODS, ...(has("/v1/files") ? FILE_METHODS : []), ...(has("/metrics") ? METRICS_METHODS : [])];
+  const [, ...methods] = known.find(([pattern]) => pattern.test(path)) ?? [];
   if (methods.length > 0) {
     const details = { httpStatus: 405, openaiCode: "method_not_allowed" };
     const message = `expected ${methods.join(" or ")} for this path`;

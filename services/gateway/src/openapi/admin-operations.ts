@@ -69,7 +69,8 @@ const TENANTS: readonly Operation[] = [
     method: "get",
     path: "/admin/v1/audit",
     id: "audit",
-    summary: "The audit log; x-next-after says where the next page begins",
+    summary:
+      "The audit log; x-next-after says where the next page begins, x-last-id where to ask later for more, x-entries-cut that some were cut off before",
     parameters: queryParameters(auditQuerySchema),
     also: { "200": { description: "An entry a line", content: { "application/x-ndjson": { schema: { type: "string" } } } } },
   },

@@ -1,9 +1,12 @@
 import { AppError, type Clock, parseRequestId, parseTenantId, type RequestId, type TenantId } from "@moiety/core";
 import { asArray, asText, patiently, type RedisConnection } from "@moiety/queue";
 import type { Caller } from "../auth/authenticate.js";
+import { SUBJECT_PREFIX } from "../auth/jwt-verifier.js";
 import { type AccountKeys, accountKeys } from "./account-keys.js";
 import { admitScript, settleScript, voidScript, vouchScript } from "./account-scripts.js";
 import { type AuditEntry, auditFields } from "./audit-entry.js";
+import { type AuditRetention, oldestKeptMs } from "./audit-log.js";
+import type { AuditTally } from "./audit-tally.js";
 import { periodsOf } from "./periods.js";
 import { type LimitName, type RateLimits, refusal } from "./rate-limits.js";
 import type { TenantPolicy } from "./tenant-record.js";
@@ -16,9 +19,10 @@ export interface AccountBookOptions {
   readonly leaseMs: number;
   /** How long the sums of a day are kept. */
   readonly usageDays: number;
-  /** Entries of the audit log, at most, and how old they get; 0 entries: there is none. */
-  readonly auditEntries: number;
-  readonly auditDays: number;
+  /** Subjects of a tenant's tokens that are counted apart on a day. */
+  readonly usageSubjects: number;
+  readonly audit: AuditRetention;
+  readonly tally: Pick<AuditTally, "wrote">;
   readonly onError: (error: AppError) => void;
 }
 
@@ -53,6 +57,8 @@ const PATIENCE_MS = 5_000;
 /** Sums of one day: four of each key. */
 const MAX_SUMS = 100_000;
 const DAY_MS = 86_400_000;
+/** No key is called so. */
+const OTHER_SUBJECTS = "jwt-others";
 
 /** What tenants have reserved, taken and spent: in Redis, where the scripts of all gateways see the same. */
 export class AccountBook {
@@ -108,16 +114,19 @@ export class AccountBook {
 
   /** Counts what a request took, once, and writes the entry with it. @returns false when it was counted before. */
   async settle(lease: Lease, taken: Taken, entry: AuditEntry): Promise<boolean> {
-    const { redis, clock, usageDays, auditEntries, auditDays } = this.#options;
+    const { redis, clock, usageDays, usageSubjects, audit, tally } = this.#options;
     const { tenant, keyId } = lease.caller;
     const nowMs = clock.nowMs();
     const args = [
       ...[lease.id, SETTLED_MS, tenant, keyId, periodsOf(nowMs).day, this.keys.usage(""), usageDays * DAY_MS, MAX_SUMS],
       ...[taken.requests, taken.promptTokens, taken.cachedTokens, taken.completionTokens],
-      ...[auditEntries, nowMs - auditDays * DAY_MS, ...auditFields(entry)],
+      ...[SUBJECT_PREFIX, usageSubjects, OTHER_SUBJECTS],
+      ...[audit.entries, oldestKeptMs(audit, nowMs), ...auditFields(entry)],
     ];
     const keys = [...this.#keysOf(tenant, lease.id), this.keys.leases, this.keys.audit];
-    return (await settleScript.run(redis, keys, args)) === 1;
+    const [isCounted, ...written] = asArray(await settleScript.run(redis, keys, args));
+    tally.wrote(written);
+    return isCounted === 1;
   }
 
   /** Takes an admission back: nothing of the request ran. */

@@ -1,4 +1,5 @@
 import { RedisScript } from "@moiety/queue";
+import { TRIM_AUDIT } from "./audit-scripts.js";
 
 /**
  * A limit per minute is a bucket that is full at first and fills at limit / 60 s; its level is kept as of a time. It may go below zero:
@@ -96,30 +97,37 @@ const LEASE_FIELDS = "'state', 'tenant', 'key', 'reserved', 'day', 'month', 'cho
 
 /**
  * Counts what a request took, once, however often and by whomever it is told; frees the rest of what it reserved; writes the audit log.
+ * Of a tenant's keys that begin with a prefix so many are counted apart on a day, and all others together.
  * KEYS account, live, lease, leases, audit. ARGV id, how long to remember that, tenant, key, day, prefix of days' sums, their life, most
- * of them; requests, prompt, cached and completion tokens to count; most entries of the audit log, ms of its oldest, field, value...
- * Returns 1 counted; 0 it was before.
+ * of them; requests, prompt, cached and completion tokens to count; that prefix, how many, what the others are called; most entries of
+ * the audit log, ms of its oldest, field, value...
+ * Returns {1, entries written, cut for want of room, cut for their age} counted; {0, 0, 0, 0} it was before.
  */
 export const settleScript = new RedisScript(`
 local id = ARGV[1]
-${GIVE_BACK}
+${GIVE_BACK}${TRIM_AUDIT}
 local kept = redis.call('HMGET', KEYS[3], ${LEASE_FIELDS})
-if kept[1] == 'settled' then return 0 end
+if kept[1] == 'settled' then return {0, 0, 0, 0} end
 giveBack(kept, ARGV[10] + ARGV[12])
 redis.call('DEL', KEYS[3])
 redis.call('HSET', KEYS[3], 'state', 'settled')
 redis.call('PEXPIRE', KEYS[3], ARGV[2])
 local sums, who = ARGV[6] .. (kept[5] or ARGV[5]), ARGV[3] .. '/' .. ARGV[4]
-if redis.call('HEXISTS', sums, 'requests ' .. who) == 0 and redis.call('HLEN', sums) >= tonumber(ARGV[8]) then who = '-/-' end
+local function isNew() return redis.call('HEXISTS', sums, 'requests ' .. who) == 0 end
+local isOneOfMany = string.sub(ARGV[4], 1, #ARGV[13]) == ARGV[13] and isNew()
+local many = 'many ' .. ARGV[3]
+if isOneOfMany and tonumber(redis.call('HGET', sums, many) or '0') >= tonumber(ARGV[14]) then
+  isOneOfMany, who = false, ARGV[3] .. '/' .. ARGV[15]
+end
+if isNew() and redis.call('HLEN', sums) >= tonumber(ARGV[8]) then isOneOfMany, who = false, '-/-' end
+if isOneOfMany then redis.call('HINCRBY', sums, many, 1) end
 for index, name in ipairs({'requests', 'prompt', 'cached', 'completion'}) do
   redis.call('HINCRBY', sums, name .. ' ' .. who, ARGV[8 + index])
 end
 redis.call('PEXPIRE', sums, ARGV[7])
-if ARGV[13] ~= '0' then
-  redis.call('XADD', KEYS[5], 'MAXLEN', '~', ARGV[13], '*', unpack(ARGV, 15))
-  redis.call('XTRIM', KEYS[5], 'MINID', '~', ARGV[14])
-end
-return 1
+if ARGV[16] == '0' then return {1, 0, 0, 0} end
+redis.call('XADD', KEYS[5], '*', unpack(ARGV, 18))
+return {1, 1, trimAudit(KEYS[5], ARGV[16], ARGV[17])}
 `);
 
 /** As if the request had never been let in. KEYS account, live, lease, leases. ARGV id. */

@@ -4,11 +4,13 @@ import type { Logger } from "@moiety/runtime";
 import type { Caller } from "../auth/authenticate.js";
 import type { GatewayConfig } from "../config.js";
 import type { ChoiceEnd, ChoicePlan } from "../generation/choice.js";
+import type { GatewayMetrics } from "../metrics.js";
 import type { ServedModel } from "../model/served-model.js";
 import { cachedTokensOf } from "../openai/usage.js";
 import { AccountBook } from "./account-book.js";
 import { AccountKeeper } from "./account-keeper.js";
 import { AuditLog } from "./audit-log.js";
+import { AuditTally } from "./audit-tally.js";
 import { Charge } from "./charge.js";
 import { defaultLimits } from "./default-limits.js";
 import type { TenantPolicy } from "./tenant-record.js";
@@ -19,6 +21,7 @@ export interface AccountsContext {
   readonly config: GatewayConfig;
   readonly clock: Clock;
   readonly logger: Logger;
+  readonly metrics: Pick<GatewayMetrics, "audit">;
   readonly model: ServedModel;
   readonly producer: Pick<RequestProducer, "progress">;
 }
@@ -57,16 +60,18 @@ export class Accounts {
     const shared = { redis, prefix, clock };
     this.tenants = new TenantStore({ ...shared, defaults: defaultLimits(config) });
     this.usage = new UsageBook(shared);
-    const auditEntries = config.MOIETY_AUDIT_ENTRIES;
+    const retention = { entries: config.MOIETY_AUDIT_ENTRIES, days: config.MOIETY_AUDIT_DAYS };
+    const tally = new AuditTally({ metrics: context.metrics.audit, logger, clock });
     this.book = new AccountBook({
       ...shared,
       leaseMs: config.MOIETY_TENANT_LEASE_MS,
       usageDays: config.MOIETY_USAGE_DAYS,
-      auditEntries,
-      auditDays: config.MOIETY_AUDIT_DAYS,
+      usageSubjects: config.MOIETY_USAGE_SUBJECTS,
+      audit: retention,
+      tally,
       onError,
     });
-    this.audit = new AuditLog({ ...shared, logger, maxEntries: auditEntries, maxDays: config.MOIETY_AUDIT_DAYS });
+    this.audit = new AuditLog({ ...shared, logger, tally, retention });
     this.#keeper = new AccountKeeper({ book: this.book, producer, clock, leaseMs: config.MOIETY_TENANT_LEASE_MS, logger });
     this.#close = () => disconnectRedis(redis);
   }

@@ -22,10 +22,15 @@ export const tenantConfigShape = {
   MOIETY_USAGE_DAYS: env
     .integer({ min: 1, max: 3_650, fallback: 90 })
     .describe("days for which the sums of what each key took are kept"),
+  MOIETY_USAGE_SUBJECTS: env
+    .integer({ min: 0, max: 10_000, fallback: 1_000 })
+    .describe("subjects of a tenant's tokens whose sums are kept apart on a day; those of later ones are kept together"),
   MOIETY_AUDIT_ENTRIES: env
     .integer({ min: 0, max: 100_000_000, fallback: 100_000 })
     .describe("entries of the audit log, of which the oldest make room; 0: there is no audit log"),
-  MOIETY_AUDIT_DAYS: env.integer({ min: 1, max: 3_650, fallback: 30 }).describe("days after which entries of the audit log go"),
+  MOIETY_AUDIT_DAYS: env
+    .integer({ min: 0, max: 3_650, fallback: 30 })
+    .describe("days after which entries of the audit log go; 0: none goes for its age"),
   MOIETY_AUDIT_TEXT_CHARACTERS: env
     .integer({ min: 1, max: 1_000_000, fallback: 4_096 })
     .describe("characters of a prompt, and of an answer, in the audit log of a tenant that wants text in it"),

@@ -23,7 +23,7 @@ export interface DayUsage {
 const PATIENCE_MS = 5_000;
 const DAY_MS = 86_400_000;
 const SUMS = { requests: "requests", prompt: "promptTokens", cached: "cachedTokens", completion: "completionTokens" } as const;
-const FIELD = /^(requests|prompt|cached|completion) ([^/]*)\/(.*)$/;
+const FIELD = /^(requests|prompt|cached|completion) ([^/]*)\/(.*)$/s;
 
 /** Sums of what keys took, day by day (UTC). Requests are counted on the day on which they were let in. */
 export class UsageBook {
