@@ -46,7 +46,7 @@ const PORTS_OUTSIDE: Readonly<Record<string, readonly number[]>> = {
   "monitoring.tracesUrl": [4318],
   "networkPolicy.downloadPorts": [444, 8000],
 };
-const PROBED = [22, 53, 80, 443, 444, 4318, 6379, 6380, 7070, 7071, 8000, 8080, 8443, 9000];
+const PROBED = [22, 53, 80, 443, 444, 4318, 6379, 6380, 7070, 7071, 8000, 8080, 8081, 8443, 9000];
 
 /** The rows of a table of docs/kubernetes.md under these headings. */
 function tableOf(...headings: readonly string[]): readonly (readonly string[])[] {
@@ -170,9 +170,9 @@ describe.runIf(program !== undefined)("the network", { timeout: 120_000 }, () =>
     expectNetwork([{ colocated: true, expertPools: [] }], (row) => row.port !== 7071 && !isOwnRedis(row));
   });
 
-  it("lets only those to the gateway who are named, Prometheus and the pods of `helm test`", () => {
+  it("lets only those to the gateway's API who are named and the pods of `helm test`, and Prometheus to its metrics", () => {
     const gatewayFrom = [{ namespaceSelector: { matchLabels: { team: "clients" } } }];
-    const callers = ["metricsFrom", "test"];
+    const callers = ["test"];
     const { policies, components } = expectNetwork([{ networkPolicy: { gatewayFrom } }], (row) => !isOwnRedis(row), callers);
     const client: Peer = { labels: { app: "client" }, namespaceLabels: { team: "clients" } };
     const taking = Object.keys(components).filter((name) => policies.takes(components[name] ?? {}, 8080, client));

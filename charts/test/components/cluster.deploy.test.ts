@@ -112,17 +112,23 @@ describe.runIf(program !== undefined)("monitoring", { timeout: 120_000 }, () => 
   it("scrapes the port of every process of the release, and of nothing else, with the processes' own labels", () => {
     const monitoring = { podMonitor: true, interval: "7s", labels: { release: "prometheus" } };
     const manifests = helm.manifests({ redisForTrials: { enabled: true } }, { monitoring });
-    const { metadata, spec } = only(manifests, "PodMonitor", "demo-moiety");
-    expect(metadata.labels).toMatchObject({ release: "prometheus" });
-    expect(spec.podMetricsEndpoints).toEqual([{ port: "http", path: "/metrics", interval: "7s", honorLabels: true }]);
-    const { matchLabels, matchExpressions } = spec.selector;
-    const [{ key, operator, values }] = matchExpressions;
-    expect([key, operator]).toEqual([COMPONENT, "In"]);
-    for (const { owner, pod } of podsOf(manifests)) {
-      const labels = (owner.spec.template?.metadata.labels ?? owner.metadata.labels) as Record<string, string>;
-      expect(labels).toMatchObject(matchLabels);
-      const isServed = pod.containers.some(({ ports = [] }) => ports.some(({ name }) => name === "http"));
-      expect(values.includes(labels[key]), owner.metadata.name).toBe(isServed);
+    for (const [name, port] of [
+      ["-gateway", "metrics"],
+      ["-workers", "http"],
+    ] as const) {
+      const { metadata, spec } = only(manifests, "PodMonitor", name);
+      expect(metadata.labels).toMatchObject({ release: "prometheus" });
+      expect(spec.podMetricsEndpoints).toEqual([{ port, path: "/metrics", interval: "7s", honorLabels: true }]);
+      const { matchLabels, matchExpressions } = spec.selector;
+      const [{ key, operator, values }] = matchExpressions;
+      expect([key, operator]).toEqual([COMPONENT, "In"]);
+      for (const { owner, pod } of podsOf(manifests)) {
+        const labels = (owner.spec.template?.metadata.labels ?? owner.metadata.labels) as Record<string, string>;
+        expect(labels).toMatchObject(matchLabels);
+        const ports = pod.containers.flatMap(({ ports = [] }) => ports.map((each) => each.name));
+        const isScraped = ports.includes("metrics") ? port === "metrics" : port === "http" && ports.includes("http");
+        expect(values.includes(labels[key]), `${owner.metadata.name} by ${name}`).toBe(isScraped);
+      }
     }
   });
 
