@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // Installs what the tests of the deployment need, where Go is: helm and kubeconform into .moiety/tools, and the k6 of the load tests into the user's
-// cache; with --all also Helm 3, as helm3; or only the tools that are named. Needs nothing but Node. Without Go it says so, and ends with 0.
+// cache; with --all also Helm 3, as helm3, and to lack one is an error; or only the tools that are named. Needs nothing but Node. Without Go it says so.
 import { spawnSync } from "node:child_process";
 import { existsSync, renameSync, rmdirSync } from "node:fs";
 import { basename, delimiter, join } from "node:path";
@@ -17,6 +17,11 @@ const given = process.argv.slice(2);
 const named = given.filter((name) => name !== "--all");
 const isWanted = (name) => (named.length > 0 ? named.includes(name) : name !== "helm3" || given.includes("--all"));
 
+function lacks(what) {
+  if (given.includes("--all")) process.exitCode = 1;
+  console.log(`${what}. Tests that need it ${given.includes("--all") ? "cannot run" : "are skipped"}.`);
+}
+
 process.env.PATH = [process.env.PATH ?? "", "/usr/local/go/bin"].join(delimiter);
 for (const [name, module] of Object.entries(MODULES)) {
   if (!isWanted(name) || existsSync(join(FOLDER, name))) continue;
@@ -26,7 +31,7 @@ for (const [name, module] of Object.entries(MODULES)) {
   const env = { ...process.env, GOBIN: made };
   const { status, error } = spawnSync("go", ["install", "-ldflags=-s -w", module], { env, stdio: "inherit" });
   if (error?.code === "ENOENT") {
-    console.log(`${name} is not installed: there is no Go. Tests that need it are skipped.`);
+    lacks(`${name} is not installed: there is no Go (https://go.dev/dl)`);
     continue;
   }
   if (status !== 0) process.exit(1);
@@ -35,6 +40,6 @@ for (const [name, module] of Object.entries(MODULES)) {
 }
 if (isWanted("k6")) {
   const missing = whyNoK6();
-  if (missing !== undefined) console.log(`k6 is not built: ${missing}. Tests that need it are skipped.`);
+  if (missing !== undefined) lacks(`k6 is not built: ${missing}`);
   else await preparedK6();
 }

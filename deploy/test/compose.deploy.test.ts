@@ -149,14 +149,14 @@ describe("the cluster of the compose file, as processes of this machine", () => 
       expect(await started.get(name)?.process.terminate(45_000), name).toEqual({ code: 0, signal: undefined });
   });
 
-  it("says what its configuration lacks, and ends with 1", () => {
+  it("says what its configuration lacks, and ends with 1", { timeout: PATIENCE_MS }, () => {
     const { status, stderr } = run.run("expert-worker", []);
     expect(status).toBe(1);
     expect(stderr).toMatch(/^moiety: configuration is wrong:\n[\s\S]*MOIETY_WORKER_ID/);
     expect(stderr).not.toContain("at ");
   });
 
-  it("has a command that runs with nothing but what was packed, as the user of the images", () => {
+  it("has a command that runs with nothing but what was packed, as the user of the images", { timeout: PATIENCE_MS }, () => {
     const { status, stdout, stderr } = run.run("cli", ["inspect", "/app/packages/cli/models/moiety-tiny"]);
     expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
     expect(stdout).toContain("parameters");

@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { REPOSITORY } from "./repository.js";
@@ -49,13 +49,18 @@ export function inContainer(container: Container, words: readonly string[]): rea
   return ["unshare", "--mount", "/bin/sh", "-ec", script(container), "container", ...words];
 }
 
-/** Why this machine cannot run one, such as that the tests are not run by root; undefined: it can. */
-export function whyNoContainers(): string | undefined {
-  const place = mkdtempSync(join(tmpdir(), "moiety-container-"));
-  const container = { place, layers: [], readOnly: true, mounts: [], tmpfs: ["/tmp"], user: "10001:10001", cwd: "/" };
-  const [file = "", ...args] = inContainer(container, ["node", "--version"]);
+/** Why this machine cannot run one, or keep what is written in it, such as that the tests are not run by root; undefined: it can. */
+export function whyNoContainers(what: "run" | "kept" = "run"): string | undefined {
+  const folder = mkdtempSync(join(tmpdir(), "moiety-container-"));
+  const place = join(folder, "place");
+  const layer = join(folder, "layer");
+  const work = join(folder, "work");
+  for (const path of [place, layer, work]) mkdirSync(path);
+  const kept = what === "kept" ? { kept: { layer, work } } : {};
+  const common = { place, layers: [], readOnly: what === "run", mounts: [], tmpfs: ["/tmp"], user: "10001:10001", cwd: "/" };
+  const [file = "", ...args] = inContainer({ ...common, ...kept }, ["node", "--version"]);
   const { status, stderr, error } = spawnSync(file, args, { encoding: "utf8" });
-  rmSync(place, { recursive: true });
+  rmSync(folder, { recursive: true });
   return status === 0 ? undefined : (error?.message ?? stderr.trim());
 }
 

@@ -1,6 +1,7 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
 import { describe, expect, it } from "vitest";
+import { filesLetThrough } from "./docker-ignore.js";
 import { commandOf, instructionsFor, lastOf, pairsOf, readDockerfile } from "./dockerfile.js";
 import { findProgram } from "./program.js";
 import { REPOSITORY, readText, VARIABLES } from "./repository.js";
@@ -8,10 +9,8 @@ import { REPOSITORY, readText, VARIABLES } from "./repository.js";
 const hadolint = findProgram("hadolint");
 const file = readDockerfile("deploy/Dockerfile");
 const services = readdirSync(`${REPOSITORY}services`);
-/** What .dockerignore lets through, relative to the root. */
-const allowed = readText(".dockerignore")
-  .split("\n")
-  .flatMap((line) => (line.startsWith("!") ? [line.slice(1)] : []));
+/** What a build sees, relative to the root. */
+const context = filesLetThrough(REPOSITORY, readText(".dockerignore"));
 
 /** Where a path of an image comes from in the repository. */
 function sourceOf(path: string): string {
@@ -90,14 +89,19 @@ describe("the Dockerfile", () => {
   it("copies from the repository only what is there and what .dockerignore lets through", () => {
     const wanted = copies.filter(({ from }) => from === undefined).flatMap(({ sources }) => sources);
     expect(wanted.length).toBeGreaterThan(5);
-    for (const path of wanted) {
-      expect(existsSync(REPOSITORY + path), path).toBe(true);
+    for (const path of wanted)
       expect(
-        allowed.some((each) => path === each || path.startsWith(`${each}/`)),
+        context.some((each) => each === path || each.startsWith(`${path}/`)),
         `${path} is let through`,
       ).toBe(true);
-    }
-    for (const path of allowed) expect(existsSync(REPOSITORY + path), path).toBe(true);
+  });
+
+  it("is not given what was built or installed here, nor tests, nor what no stage copies", () => {
+    expect(context.filter((path) => /(^|\/)(node_modules|dist|build|fixtures|\.moiety|\.git)\/|\.test\.ts$/.test(path))).toEqual(
+      [],
+    );
+    const wanted = copies.filter(({ from }) => from === undefined).flatMap(({ sources }) => sources);
+    expect(context.filter((path) => !wanted.some((each) => path === each || path.startsWith(`${each}/`)))).toEqual([]);
   });
 
   it("copies from stages that come before", () => {
