@@ -428,6 +428,7 @@ describe("holding a claim", () => {
     const next = await first(other.claims);
     expect(Date.now() - startedMs).toBeLessThan(1_000);
     expect(next.log).toEqual(tokens(0, 3));
+    expect([claim.resumes, next.resumes]).toEqual([undefined, "released"]);
     expect(await claim.append(3, tokens(3, 1))).toBe("fenced");
     expect(await next.append(3, tokens(3, 1))).toBe("appended");
   });
