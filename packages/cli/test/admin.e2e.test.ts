@@ -81,7 +81,7 @@ describe("moiety keys hash", () => {
     for (const key of ["short", "two words of a key", ""])
       await expect(hash(key)).rejects.toThrow("at least 8 characters and no spaces");
     await expect(hash("a-key-from-elsewhere", "--name", "a/b")).rejects.toThrow("Expected A-Z");
-  });
+  }, 40_000);
 });
 
 describe("moiety tenants", () => {
