@@ -1,4 +1,5 @@
-import { type SpawnSyncReturns, spawnSync } from "node:child_process";
+import { type SpawnSyncReturns, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
@@ -62,8 +63,19 @@ export class Helm {
 
   /** Runs a command with files of values: an example's name, or values. */
   run(command: readonly string[], ...values: readonly (string | object)[]): SpawnSyncReturns<string> {
-    const files = values.map((given, index) => (typeof given === "string" ? join(CHART, given) : this.#write(given, index)));
-    return spawnSync(this.#program, [...command, ...files.flatMap((file) => ["--values", file])], { encoding: "utf8" });
+    return spawnSync(this.#program, this.#arguments(command, values), { encoding: "utf8" });
+  }
+
+  /** As `run`, but others work meanwhile. Returns how it ended, and all that it wrote. */
+  async work(
+    command: readonly string[],
+    ...values: readonly (string | object)[]
+  ): Promise<{ status: number | null; text: string }> {
+    const child = spawn(this.#program, this.#arguments(command, values), { stdio: ["ignore", "pipe", "pipe"] });
+    let text = "";
+    for (const stream of [child.stdout, child.stderr]) stream.setEncoding("utf8").on("data", (chunk: string) => (text += chunk));
+    const [status] = (await once(child, "close")) as [number | null];
+    return { status, text };
   }
 
   /** The text of all manifests. @throws Error with what helm says. */
@@ -80,6 +92,11 @@ export class Helm {
       (document) => document.toJS() as Manifest | null,
     );
     return documents.filter((document) => document !== null);
+  }
+
+  #arguments(command: readonly string[], values: readonly (string | object)[]): readonly string[] {
+    const files = values.map((given, index) => (typeof given === "string" ? join(CHART, given) : this.#write(given, index)));
+    return [...command, ...files.flatMap((file) => ["--values", file])];
   }
 
   #write(values: object, index: number): string {
