@@ -21,7 +21,7 @@ const HELMS = Object.entries({ "Helm 4": findTool("helm"), "Helm 3": findTool("h
 const canRun = programs !== undefined && HELMS.length > 0 && hasOpenssl();
 if (programs === undefined) console.log("skipped: no control plane was built; `npm run test:kubernetes` does, once, where Go is");
 
-const SETS = Object.entries(VALUE_SETS).map(([name, values], index) => ({ name, values, index }));
+const SETS = Object.entries(VALUE_SETS).map(([name, values], index) => [name, values, index] as const);
 const REDIS = "demo-moiety-redis-for-trials";
 const LEFT_NOTHING = [
   ["apps/v1", "Deployment"],
@@ -103,41 +103,44 @@ describe.runIf(canRun)(`a control plane of Kubernetes ${RELEASE}, with nodes on 
     await waitUntil("all is as it should be", isRight, { timeoutMs: 30_000, intervalMs: 200, describe: () => faults.join("\n") });
   }
 
-  describe.each(HELMS)("under $name", ({ name: helmName, helm }) => {
-    it.each(SETS)("is given the chart with $name, its next version, and loses it", { timeout: INSTALL_MS }, async (set) => {
-      const { name, values, index } = set;
-      const namespace = `helm-${helmName.at(-1)}-${index}`;
-      const manifests = helm.manifests(...values);
-      await prepare(namespace, name, manifests);
-      const state = new ReleaseState(plane.client, namespace);
-      const own = await state.names("v1", "PersistentVolumeClaim");
+  describe.each(HELMS.map((each) => [each.name, each.helm] as const))("under %s", (helmName, helm) => {
+    it.each(SETS)(
+      "is given the chart with %s, its next version, and loses it",
+      { timeout: INSTALL_MS },
+      async (name, values, index) => {
+        const namespace = `helm-${helmName.at(-1)}-${index}`;
+        const manifests = helm.manifests(...values);
+        await prepare(namespace, name, manifests);
+        const state = new ReleaseState(plane.client, namespace);
+        const own = await state.names("v1", "PersistentVolumeClaim");
 
-      await call(helm, ["install", "demo", CHART, "--wait"], namespace, values);
-      await settle(state);
-      const installed = await state.pods();
-      expect(installed.length).toBeGreaterThan(2);
-      for (const { node } of installed) expect(Object.keys(NODES)).toContain(node);
+        await call(helm, ["install", "demo", CHART, "--wait"], namespace, values);
+        await settle(state);
+        const installed = await state.pods();
+        expect(installed.length).toBeGreaterThan(2);
+        for (const { node } of installed) expect(Object.keys(NODES)).toContain(node);
 
-      await call(helm, ["upgrade", "demo", next, "--wait"], namespace, values);
-      await settle(state);
-      const upgraded = await state.pods();
-      expect(upgraded.map(({ image }) => image)).toEqual(expect.arrayContaining([expect.stringMatching(`-gateway:${NEXT}$`)]));
-      for (const { image } of upgraded) expect(image).not.toContain(":0.1.0");
+        await call(helm, ["upgrade", "demo", next, "--wait"], namespace, values);
+        await settle(state);
+        const upgraded = await state.pods();
+        expect(upgraded.map(({ image }) => image)).toEqual(expect.arrayContaining([expect.stringMatching(`-gateway:${NEXT}$`)]));
+        for (const { image } of upgraded) expect(image).not.toContain(":0.1.0");
 
-      await call(helm, ["uninstall", "demo", "--wait"], namespace, []);
-      await waitUntil("no pod is left", async () => (await state.pods()).length === 0);
-      for (const [apiVersion, kind] of LEFT_NOTHING) expect(await state.names(apiVersion, kind), kind).toEqual([]);
-      const kept = manifests.filter(({ kind }) => kind === "PersistentVolumeClaim").map(({ metadata }) => metadata.name);
-      const data = manifests.some(({ metadata }) => metadata.name === REDIS) ? [`data-${REDIS}-0`] : [];
-      expect(await state.names("v1", "PersistentVolumeClaim")).toEqual([...own, ...kept, ...data].sort());
-    });
+        await call(helm, ["uninstall", "demo", "--wait"], namespace, []);
+        await waitUntil("no pod is left", async () => (await state.pods()).length === 0);
+        for (const [apiVersion, kind] of LEFT_NOTHING) expect(await state.names(apiVersion, kind), kind).toEqual([]);
+        const kept = manifests.filter(({ kind }) => kind === "PersistentVolumeClaim").map(({ metadata }) => metadata.name);
+        const data = manifests.some(({ metadata }) => metadata.name === REDIS) ? [`data-${REDIS}-0`] : [];
+        expect(await state.names("v1", "PersistentVolumeClaim")).toEqual([...own, ...kept, ...data].sort());
+      },
+    );
 
-    it("takes any other values for an upgrade", { timeout: INSTALL_MS }, async () => {
+    it("takes values of another layout for an upgrade, from each to the next", { timeout: INSTALL_MS }, async () => {
       const namespace = `helm-${helmName.at(-1)}-changes`;
       await addNamespace(plane.client, namespace, "privileged");
       const [first, ...others] = SETS;
-      await call(helm, ["install", "demo", CHART], namespace, first?.values ?? []);
-      for (const { values } of [...others, ...SETS].slice(0, SETS.length))
+      await call(helm, ["install", "demo", CHART], namespace, first?.[1] ?? []);
+      for (const [, values] of [...others, ...SETS].slice(0, SETS.length))
         await call(helm, ["upgrade", "demo", CHART], namespace, values);
       await call(helm, ["uninstall", "demo"], namespace, []);
     });
@@ -147,10 +150,10 @@ describe.runIf(canRun)(`a control plane of Kubernetes ${RELEASE}, with nodes on 
     const [four, three] = HELMS;
     if (four === undefined || three === undefined) return;
     const values = VALUE_SETS["all of it"] ?? [];
-    await prepare("helm-3-4", "all of it", four.helm.manifests(...values));
-    await call(three.helm, ["install", "demo", CHART, "--wait"], "helm-3-4", values);
-    await call(four.helm, ["upgrade", "demo", next, "--wait"], "helm-3-4", values);
-    const state = new ReleaseState(plane.client, "helm-3-4");
+    await prepare("taken-over", "all of it", four.helm.manifests(...values));
+    await call(three.helm, ["install", "demo", CHART, "--wait"], "taken-over", values);
+    await call(four.helm, ["upgrade", "demo", next, "--wait"], "taken-over", values);
+    const state = new ReleaseState(plane.client, "taken-over");
     await settle(state);
     for (const { image } of await state.pods()) expect(image).toContain(`:${NEXT}`);
   });

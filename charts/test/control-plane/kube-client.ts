@@ -1,4 +1,5 @@
 import { Agent, request } from "node:https";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Manifest } from "../helm.js";
 
 export interface Kind {
@@ -38,6 +39,10 @@ interface Resource {
   readonly namespaced: boolean;
 }
 
+const TOO_MANY_REQUESTS = 429;
+const RETRIES = 20;
+const RETRY_MS = 500;
+
 /** Kubernetes' API over HTTPS with a token. Unknown and doubled fields are refused. */
 export class KubeClient {
   readonly #agent: Agent;
@@ -47,7 +52,7 @@ export class KubeClient {
   readonly #resources = new Map<string, readonly Resource[]>();
 
   constructor({ port, token, ca }: { readonly port: number; readonly token: string; readonly ca: string }) {
-    this.#agent = new Agent({ ca, keepAlive: true });
+    this.#agent = new Agent({ ca });
     this.#port = port;
     this.#token = token;
   }
@@ -96,8 +101,20 @@ export class KubeClient {
     return `${baseOf(kind)}${inside}/${resource.name}`;
   }
 
-  /** Any request; what the server answers, whatever it is. */
-  call<T>(method: string, path: string, body?: object, type = "application/json"): Promise<Answer<T>> {
+  /** Any request; what the server answers, whatever it is, unless that is to ask again later, as while it takes up a new kind. */
+  async call<T>(method: string, path: string, body?: object, type = "application/json"): Promise<Answer<T>> {
+    for (let left = RETRIES; ; left -= 1) {
+      const answer = await this.#callOnce<T>(method, path, body, type);
+      if (answer.status !== TOO_MANY_REQUESTS || left === 0) return answer;
+      await sleep(RETRY_MS);
+    }
+  }
+
+  close(): void {
+    this.#agent.destroy();
+  }
+
+  #callOnce<T>(method: string, path: string, body: object | undefined, type: string): Promise<Answer<T>> {
     const text = body === undefined ? "" : JSON.stringify(body);
     const headers = {
       authorization: `Bearer ${this.#token}`,
@@ -118,10 +135,6 @@ export class KubeClient {
       });
       sent.once("error", reject).end(text);
     });
-  }
-
-  close(): void {
-    this.#agent.destroy();
   }
 
   async #resource(wanted: Kind): Promise<Resource | undefined> {
