@@ -52,7 +52,7 @@ export class KubeClient {
   readonly #resources = new Map<string, readonly Resource[]>();
 
   constructor({ port, token, ca }: { readonly port: number; readonly token: string; readonly ca: string }) {
-    this.#agent = new Agent({ ca, keepAlive: true });
+    this.#agent = new Agent({ ca });
     this.#port = port;
     this.#token = token;
   }

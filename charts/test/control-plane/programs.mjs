@@ -25,7 +25,7 @@ const BUILD = new GoBuild({
     .map(([name, value]) => `-X k8s.io/component-base/version.${name}=${value}`)
     .join(" "),
   go: "1.26",
-  howLong: "ten minutes or more",
+  howLong: "a quarter of an hour or more",
 });
 
 /** Paths of the programs by name; undefined when they were not built. */
