@@ -92,7 +92,7 @@ describe.runIf(canRun)(`a control plane of Kubernetes ${RELEASE}, with nodes on 
   ): Promise<void> {
     const given = [...words, "--namespace", namespace, "--kubeconfig", plane.kubeconfig, "--timeout", "60s"];
     const { status, text } = await helm.work(given, ...values);
-    expect(status, `${text}\n${plane.describe()}`).toBe(0);
+    expect(status, `${text}\n${nodes.describe()}\n${plane.describe()}`).toBe(0);
     expect(text).not.toMatch(/warn/i);
   }
 
@@ -103,7 +103,7 @@ describe.runIf(canRun)(`a control plane of Kubernetes ${RELEASE}, with nodes on 
       faults = await state.faults();
       return faults.length === 0;
     };
-    await waitUntil("all is as it should be", isRight, { timeoutMs: 30_000, intervalMs: 200, describe: () => faults.join("\n") });
+    await waitUntil("all is as it should be", isRight, { timeoutMs: 60_000, intervalMs: 200, describe: () => faults.join("\n") });
   }
 
   describe.each(HELMS.map((each) => [each.name, each.helm] as const))("under %s", (helmName, helm) => {
@@ -144,8 +144,43 @@ describe.runIf(canRun)(`a control plane of Kubernetes ${RELEASE}, with nodes on 
       const [first, ...others] = SETS;
       await call(helm, ["install", "demo", CHART], namespace, first?.[1] ?? []);
       for (const [, values] of [...others, ...SETS].slice(0, SETS.length))
-        await call(helm, ["upgrade", "demo", CHART], namespace, values);
+        await call(helm, ["upgrade", "demo", CHART, ...force(helmName)], namespace, values);
       await call(helm, ["uninstall", "demo"], namespace, []);
+    });
+
+    it("loses no pod when autoscalers are turned on, leaves what they set, and takes it back when they are off", {
+      timeout: INSTALL_MS,
+    }, async () => {
+      const namespace = `helm-${helmName.at(-1)}-scaled`;
+      const fixed = [...(VALUE_SETS["defaults"] ?? []), fourOfEach({})];
+      const scaled = [
+        ...(VALUE_SETS["defaults"] ?? []),
+        fourOfEach({ autoscaling: { kind: "hpa", minReplicas: 4, maxReplicas: 8 } }),
+      ];
+      await prepare(namespace, "defaults", helm.manifests(...fixed));
+      const state = new ReleaseState(plane.client, namespace);
+      await call(helm, ["install", "demo", CHART, "--wait"], namespace, fixed);
+      const uids = async () => (await state.pods()).map(({ uid }) => uid).sort();
+      const before = await uids();
+
+      await call(helm, ["upgrade", "demo", CHART, "--wait"], namespace, scaled);
+      await settle(state);
+      expect(await uids()).toEqual(before);
+
+      const six = Object.keys(await state.replicas()).filter((name) => !name.endsWith("-router"));
+      expect(six).toHaveLength(3);
+      const each = (count: number) => Object.fromEntries(six.map((name) => [name, count]));
+      for (const name of six) await state.scale(name, 6);
+      await call(helm, ["upgrade", "demo", next, "--wait"], namespace, scaled);
+      expect(await state.replicas()).toMatchObject(each(6));
+      await call(helm, ["upgrade", "demo", CHART, "--wait"], namespace, scaled);
+      for (const name of six) await state.scale(name, 7);
+      await call(helm, ["rollback", "demo", "3", "--wait"], namespace, []);
+      expect(await state.replicas()).toMatchObject(each(helmName === "Helm 4" ? 7 : 6));
+
+      await call(helm, ["upgrade", "demo", CHART, "--wait", ...force(helmName)], namespace, fixed);
+      expect(await state.replicas()).toMatchObject(each(4));
+      await call(helm, ["uninstall", "demo", "--wait"], namespace, []);
     });
   });
 
@@ -173,6 +208,17 @@ describe.runIf(canRun)(`a control plane of Kubernetes ${RELEASE}, with nodes on 
     await call(helm, ["uninstall", "demo", "--wait"], "gpus", []);
   });
 });
+
+/** What takes the number of pods from an autoscaler, which Helm 3 does unasked. */
+function force(helmName: string): readonly string[] {
+  return helmName === "Helm 4" ? ["--force-conflicts"] : [];
+}
+
+/** Values for four pods of all that can be scaled. */
+function fourOfEach(settings: object): object {
+  const four = { replicas: 4, ...settings };
+  return { gateway: four, attention: four, expertPools: [{ name: "main", ...four }] };
+}
 
 /** Names of the claims that pods mount. */
 function claimsOf(manifests: readonly Manifest[]): readonly string[] {

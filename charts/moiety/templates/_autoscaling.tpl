@@ -92,3 +92,23 @@ spec:
         value: {{ .settings.targetCPUUtilizationPercentage | quote }}
     {{- end }}
 {{- end -}}
+
+{{/*
+Of what an autoscaler scales: as many as there are. Left out, an upgrade that turns the autoscaler on would take the number away that the last one
+gave, and Kubernetes would make that one pod until the autoscaler acts. Once the number is the autoscaler's, and Helm applies on the server's side, it
+is left out, and a rollback does not touch it either. Nothing before the first pod, and where no cluster can be asked. Takes root, kind and name.
+*/}}
+{{- define "moiety.liveReplicas" -}}
+{{- with lookup "apps/v1" .kind .root.Release.Namespace .name -}}
+{{- $isOthers := false -}}
+{{- range .metadata.managedFields -}}
+{{- $spec := dig "fieldsV1" "f:spec" dict . -}}
+{{- if and (eq .operation "Apply") (hasKey $spec "f:template") -}}
+{{- $isOthers = not (hasKey $spec "f:replicas") -}}
+{{- end -}}
+{{- end -}}
+{{- if not $isOthers -}}
+replicas: {{ int .spec.replicas }}
+{{- end -}}
+{{- end -}}
+{{- end -}}

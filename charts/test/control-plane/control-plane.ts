@@ -122,7 +122,6 @@ export class ControlPlane {
     const common = { kubeconfig: this.kubeconfig, "leader-elect": "false", "secure-port": "0" };
     this.#start("kube-controller-manager", {
       ...common,
-      "horizontal-pod-autoscaler-sync-period": "1s",
       controllers: CONTROLLERS.map((name) => `${name}-controller`).join(","),
       "service-account-private-key-file": join(this.#folder, "tls/tls.key"),
     });

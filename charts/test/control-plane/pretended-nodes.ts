@@ -34,6 +34,7 @@ const LOOK_MS = 100;
 export class PretendedNodes {
   readonly #client: KubeClient;
   readonly #loop: Promise<void>;
+  readonly #faults: string[] = [];
   #isClosed = false;
   #addresses = 0;
 
@@ -47,6 +48,11 @@ export class PretendedNodes {
     return new PretendedNodes(client);
   }
 
+  /** What went wrong lately, for the message of a test that failed. */
+  describe(): string {
+    return this.#faults.slice(-3).join("\n");
+  }
+
   async close(): Promise<void> {
     this.#isClosed = true;
     await this.#loop;
@@ -54,10 +60,15 @@ export class PretendedNodes {
 
   async #run(): Promise<void> {
     while (!this.#isClosed) {
-      const pods = await this.#client.list<Pod>(POD);
-      for (const pod of pods.filter(({ spec }) => spec.nodeName !== undefined)) await this.#tend(pod);
+      // A server that does not answer is asked again, as a kubelet does.
+      await this.#look().catch((error: Error) => this.#faults.push(error.message));
       await sleep(LOOK_MS);
     }
+  }
+
+  async #look(): Promise<void> {
+    const pods = await this.#client.list<Pod>(POD);
+    for (const pod of pods.filter(({ spec }) => spec.nodeName !== undefined)) await this.#tend(pod);
   }
 
   async #tend({ metadata, spec, status }: Pod): Promise<void> {

@@ -1,7 +1,7 @@
 import type { KubeClient } from "./kube-client.js";
 
 interface Pod {
-  readonly metadata: { readonly name: string };
+  readonly metadata: { readonly name: string; readonly uid: string };
   readonly spec: { readonly nodeName?: string; readonly containers: readonly { readonly image: string }[] };
   readonly status: { readonly phase: string };
 }
@@ -41,12 +41,14 @@ export class ReleaseState {
   }
 
   /** The pods that go on running. */
-  async pods(): Promise<readonly { readonly name: string; readonly node: string; readonly image: string }[]> {
+  async pods(): Promise<
+    readonly { readonly name: string; readonly uid: string; readonly node: string; readonly image: string }[]
+  > {
     const pods = await this.#list<Pod>(CORE, "Pod");
     return pods.flatMap(({ metadata, spec, status }) =>
       status.phase === "Succeeded"
         ? []
-        : [{ name: metadata.name, node: spec.nodeName ?? "none", image: spec.containers[0]?.image ?? "" }],
+        : [{ name: metadata.name, uid: metadata.uid, node: spec.nodeName ?? "none", image: spec.containers[0]?.image ?? "" }],
     );
   }
 
@@ -56,9 +58,22 @@ export class ReleaseState {
     return objects.map(({ metadata }) => metadata.name).sort();
   }
 
+  /** How many pods each deployment and stateful set is to have. */
+  async replicas(): Promise<Readonly<Record<string, number>>> {
+    return Object.fromEntries((await this.#workloads()).map(({ metadata, spec }) => [metadata.name, spec.replicas]));
+  }
+
+  /** Sets how many pods a deployment or stateful set is to have, the way autoscalers do. */
+  async scale(name: string, replicas: number): Promise<void> {
+    const kind = (await this.names(APPS, "Deployment")).includes(name) ? "Deployment" : "StatefulSet";
+    const path = `${await this.#client.path({ apiVersion: APPS, kind }, this.#namespace)}/${name}/scale`;
+    const { status, body } = await this.#client.call("PATCH", path, { spec: { replicas } }, "application/merge-patch+json");
+    if (status !== 200) throw new Error(JSON.stringify(body));
+  }
+
   /** What is not as it should be, in words: workloads short of pods, services of nobody, budgets that allow nothing, autoscalers without a target. */
   async faults(): Promise<readonly string[]> {
-    const workloads = [...(await this.#list<Scaled>(APPS, "Deployment")), ...(await this.#list<Scaled>(APPS, "StatefulSet"))];
+    const workloads = await this.#workloads();
     const short = workloads.filter(
       ({ spec, status }) => ![status.readyReplicas, status.updatedReplicas].every((each) => each === spec.replicas),
     );
@@ -81,6 +96,10 @@ export class ReleaseState {
         .map(({ metadata }) => `${metadata.name}: nothing may be evicted`),
       ...autoscalers.filter((each) => !isAble(each)).map(({ metadata }) => `${metadata.name}: cannot scale`),
     ];
+  }
+
+  async #workloads(): Promise<readonly Scaled[]> {
+    return [...(await this.#list<Scaled>(APPS, "Deployment")), ...(await this.#list<Scaled>(APPS, "StatefulSet"))];
   }
 
   #list<T>(apiVersion: string, kind: string): Promise<readonly T[]> {
