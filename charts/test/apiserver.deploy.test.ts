@@ -2,18 +2,19 @@ import { readFileSync } from "node:fs";
 import { hasOpenssl } from "@moiety/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parseAllDocuments } from "yaml";
+import { findProgram } from "../../deploy/test/program.js";
 import { ControlPlane } from "./control-plane/control-plane.js";
 import { addCustomResources, addNamespace } from "./control-plane/furnishing.js";
 import type { Named, Refusal } from "./control-plane/kube-client.js";
 import { podObjects } from "./control-plane/pod-objects.js";
 import { findPrograms, RELEASE } from "./control-plane/programs.mjs";
-import { findTool, Helm, only } from "./helm.js";
+import { Helm, only } from "./helm.js";
 import { RELEASES } from "./schemas.js";
 import { PRIVILEGED, VALUE_SETS } from "./value-sets.js";
 
 const START_MS = 240_000;
 const DOCUMENT = "docs/kubernetes.md";
-const program = findTool("helm");
+const program = findProgram("helm");
 const programs = findPrograms();
 const canRun = program !== undefined && programs !== undefined && hasOpenssl();
 if (programs === undefined)

@@ -1,10 +1,11 @@
 import { describe, expect, it } from "vitest";
 import { instructionsFor, pairsOf, readDockerfile } from "../../deploy/test/dockerfile.js";
+import { findProgram } from "../../deploy/test/program.js";
 import { VARIABLES } from "../../deploy/test/repository.js";
-import { findTool, Helm, type Manifest, podsOf, TEMPLATE } from "./helm.js";
+import { Helm, type Manifest, podsOf, TEMPLATE } from "./helm.js";
 import { FILE, LEAST, VALUE_SETS } from "./value-sets.js";
 
-const program = findTool("helm");
+const program = findProgram("helm");
 const helm = new Helm(program ?? "helm");
 const OURS = new Set(Object.keys(VARIABLES));
 

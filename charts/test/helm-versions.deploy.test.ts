@@ -1,8 +1,9 @@
 import { describe, expect, it } from "vitest";
-import { CHART, findTool, Helm, TEMPLATE } from "./helm.js";
+import { findProgram } from "../../deploy/test/program.js";
+import { CHART, Helm, TEMPLATE } from "./helm.js";
 import { LEAST, VALUE_SETS } from "./value-sets.js";
 
-const PROGRAMS = { 4: findTool("helm"), 3: findTool("helm3") };
+const PROGRAMS = { 4: findProgram("helm"), 3: findProgram("helm3") };
 const VERSIONS = Object.entries(PROGRAMS).flatMap(([major, program]) =>
   program === undefined ? [] : [{ name: `Helm ${major}`, major, helm: new Helm(program) }],
 );

@@ -1,24 +1,15 @@
 import { type SpawnSyncReturns, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, writeFileSync } from "node:fs";
+import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { delimiter, join } from "node:path";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseAllDocuments } from "yaml";
 
 /** Folder of the chart. */
 export const CHART = fileURLToPath(new URL("../moiety", import.meta.url));
-/** Where install-tools.mjs puts programs. */
-const TOOLS = fileURLToPath(new URL("../../.moiety/tools", import.meta.url));
-
-/** A program of .moiety/tools or of the PATH; undefined: there is none, and why is printed. */
-export function findTool(name: string): string | undefined {
-  const folders = [TOOLS, ...(process.env["PATH"] ?? "").split(delimiter)];
-  const found = folders.map((folder) => join(folder, name)).find((file) => existsSync(file));
-  if (found === undefined)
-    console.log(`skipped: there is no ${name}; \`node charts/test/install-tools.mjs ${name}\` installs it where Go is`);
-  return found;
-}
+/** Label that names the component of an object. */
+export const COMPONENT = "app.kubernetes.io/component";
 
 export interface Container {
   readonly name: string;

@@ -3,9 +3,10 @@
 // cache; with --all also Helm 3, as helm3, and to lack one is an error; or only the tools that are named. Needs nothing but Node. Without Go it says so.
 import { spawnSync } from "node:child_process";
 import { existsSync, renameSync, rmdirSync } from "node:fs";
-import { basename, delimiter, join } from "node:path";
+import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { preparedK6, whyNoK6 } from "../../load-tests/k6-program.mjs";
+import { addGoToPath } from "../../tools/setup/go-build.mjs";
 
 const FOLDER = fileURLToPath(new URL("../../.moiety/tools", import.meta.url));
 const MODULES = {
@@ -22,7 +23,7 @@ function lacks(what) {
   console.log(`${what}. Tests that need it ${given.includes("--all") ? "cannot run" : "are skipped"}.`);
 }
 
-process.env.PATH = [process.env.PATH ?? "", "/usr/local/go/bin"].join(delimiter);
+addGoToPath();
 for (const [name, module] of Object.entries(MODULES)) {
   if (!isWanted(name) || existsSync(join(FOLDER, name))) continue;
   console.log(`installing ${module}`);

@@ -3,19 +3,20 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { hasOpenssl, waitUntil } from "@moiety/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { findProgram } from "../../deploy/test/program.js";
 import { ControlPlane } from "./control-plane/control-plane.js";
 import { addCustomResources, addNamespace, addVolumes } from "./control-plane/furnishing.js";
 import { PretendedNodes, type Shape } from "./control-plane/pretended-nodes.js";
 import { findPrograms, RELEASE } from "./control-plane/programs.mjs";
 import { ReleaseState } from "./control-plane/release-state.js";
-import { CHART, findTool, Helm, type Manifest, podsOf } from "./helm.js";
+import { CHART, Helm, type Manifest, podsOf } from "./helm.js";
 import { PRIVILEGED, VALUE_SETS } from "./value-sets.js";
 
 const START_MS = 240_000;
 const INSTALL_MS = 180_000;
 const NEXT = "0.2.0";
 const programs = findPrograms();
-const HELMS = Object.entries({ "Helm 4": findTool("helm"), "Helm 3": findTool("helm3") }).flatMap(([name, program]) =>
+const HELMS = Object.entries({ "Helm 4": findProgram("helm"), "Helm 3": findProgram("helm3") }).flatMap(([name, program]) =>
   program === undefined ? [] : [{ name, helm: new Helm(program) }],
 );
 const canRun = programs !== undefined && HELMS.length > 0 && hasOpenssl();

@@ -9,8 +9,9 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { hasOpenssl, makeCertificates, waitUntil } from "@moiety/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { findProgram } from "../../deploy/test/program.js";
 import { preparedK6, whyNoK6 } from "../../load-tests/k6-program.mjs";
-import { bytesOf, findTool, Helm, podsOf } from "./helm.js";
+import { bytesOf, Helm, podsOf } from "./helm.js";
 import { callGrpc } from "./layout/grpc-call.js";
 import { probe } from "./layout/kubelet.js";
 import { LocalPods } from "./layout/local-pods.js";
@@ -42,7 +43,7 @@ const VALUES = {
 };
 /** What needs no key: probes, metrics, how much is being served. */
 const OPEN_PATHS = ["/health", "/load", "/metrics", "/ready"];
-const program = findTool("helm");
+const program = findProgram("helm");
 const isAsked = process.env["npm_lifecycle_event"] === "test:deploy" || process.env["MOIETY_K6"] !== undefined;
 // Addresses other than 127.0.0.1 belong to the loopback interface on Linux alone. k6 is built where there is none: minutes, once.
 const canRun =

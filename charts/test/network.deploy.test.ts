@@ -1,13 +1,13 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { CHART, type Container, findTool, Helm, type Manifest } from "./helm.js";
+import { findProgram } from "../../deploy/test/program.js";
+import { CHART, COMPONENT, type Container, Helm, type Manifest } from "./helm.js";
 import { NetworkPolicies, type Peer } from "./network-policies.js";
+import { FILE } from "./value-sets.js";
 
-const program = findTool("helm");
+const program = findProgram("helm");
 const helm = new Helm(program ?? "helm");
-const FILE = { path: "config.json", url: "https://example.org/config.json", sha256: "0".repeat(64) };
-const COMPONENT = "app.kubernetes.io/component";
 /** Who is not of the release. */
 const STRANGERS: Readonly<Record<string, Peer>> = {
   "a pod beside it": { labels: { app: "stranger" } },

@@ -1,12 +1,12 @@
 import { describe, expect, it } from "vitest";
-import { CHART, findTool, Helm } from "./helm.js";
-import { EXAMPLES, LEAST } from "./value-sets.js";
+import { findProgram } from "../../deploy/test/program.js";
+import { CHART, Helm } from "./helm.js";
+import { EXAMPLES, FILE, LEAST } from "./value-sets.js";
 
-const program = findTool("helm");
+const program = findProgram("helm");
 const helm = new Helm(program ?? "helm");
 const TRIAL = { redisForTrials: { enabled: true } };
 const KEYS = { gateway: { apiKeys: { secretName: "own-keys" } } };
-const FILE = { path: "config.json", url: "https://example.org/config.json", sha256: "0".repeat(64) };
 
 /** What helm prints after an installation. */
 function notesOf(...values: readonly (string | object)[]): string {

@@ -1,14 +1,14 @@
 import { describe, expect, it } from "vitest";
-import { CHART, findTool, Helm } from "./helm.js";
-import { LEAST } from "./value-sets.js";
+import { findProgram } from "../../deploy/test/program.js";
+import { Helm, TEMPLATE } from "./helm.js";
+import { FILE, LEAST } from "./value-sets.js";
 
-const program = findTool("helm");
+const program = findProgram("helm");
 const helm = new Helm(program ?? "helm");
-const FILE = { path: "config.json", url: "https://example.org/config.json", sha256: "0".repeat(64) };
 const SLOTS = { model: { expertSlots: 768 } };
 const twoCopies = { router: { config: { MOIETY_REPLICAS: 2 } } };
 
-const outcomeOf = (...values: readonly object[]) => helm.run(["template", "demo", CHART], LEAST, ...values);
+const outcomeOf = (...values: readonly object[]) => helm.run(TEMPLATE, LEAST, ...values);
 
 describe.runIf(program !== undefined)("a value that cannot be meant", { timeout: 120_000 }, () => {
   it.each<[string, readonly object[], RegExp]>([

@@ -1,11 +1,12 @@
 import { spawnSync } from "node:child_process";
 import { describe, expect, it } from "vitest";
-import { findTool, Helm, type Manifest } from "./helm.js";
+import { findProgram } from "../../deploy/test/program.js";
+import { Helm, type Manifest } from "./helm.js";
 import { CUSTOM_RESOURCES, RELEASES, writeSchemas } from "./schemas.js";
 import { VALUE_SETS } from "./value-sets.js";
 
-const program = findTool("helm");
-const kubeconform = findTool("kubeconform");
+const program = findProgram("helm");
+const kubeconform = findProgram("kubeconform");
 const helm = new Helm(program ?? "helm");
 const canRun = program !== undefined && kubeconform !== undefined;
 

@@ -37,16 +37,16 @@ describe.runIf(whyNoContainers("kept") === undefined)("a build without a contain
       stage(
         "second",
         "base",
-        "WORKDIR /work/here",
+        "WORKDIR /app/here",
         "COPY package.json LICENSE ./",
         "COPY --from=first /made made",
         "COPY --from=first /made/deep/a deep/b",
-        "RUN cat made/deep/a deep/b > /work/both",
+        "RUN cat made/deep/a deep/b > /app/both",
       ),
     );
-    expect(read("second", "work/here/package.json")).toContain('"moiety"');
-    expect(existsSync(join(build.folder, "second/work/here/LICENSE"))).toBe(true);
-    expect(read("second", "work/both")).toBe("one\none\n");
+    expect(read("second", "app/here/package.json")).toContain('"moiety"');
+    expect(existsSync(join(build.folder, "second/app/here/LICENSE"))).toBe(true);
+    expect(read("second", "app/both")).toBe("one\none\n");
   });
 
   it("gives a command the stage's variables, and nothing of the working tree", async () => {

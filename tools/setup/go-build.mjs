@@ -1,11 +1,16 @@
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { homedir } from "node:os";
-import { join } from "node:path";
+import { delimiter, join } from "node:path";
 import { findProgram, runLogged, StepError, step } from "./step.mjs";
 
 function cacheFolder() {
   return process.env.XDG_CACHE_HOME || join(homedir(), process.platform === "darwin" ? "Library/Caches" : ".cache");
+}
+
+/** Has this process and those it starts find Go where its own installation puts it, too. */
+export function addGoToPath() {
+  process.env.PATH = [process.env.PATH ?? "", "/usr/local/go/bin"].join(delimiter);
 }
 
 /** Programs built with Go from a folder whose go.mod and go.sum say what of, kept in the user's cache: another source is built anew. */

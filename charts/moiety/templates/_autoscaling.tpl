@@ -94,11 +94,15 @@ spec:
 {{- end -}}
 
 {{/*
-Of what an autoscaler scales: as many as there are. Left out, an upgrade that turns the autoscaler on would take the number away that the last one
-gave, and Kubernetes would make that one pod until the autoscaler acts. Once the number is the autoscaler's, and Helm applies on the server's side, it
-is left out, and a rollback does not touch it either. Nothing before the first pod, and where no cluster can be asked. Takes root, kind and name.
+How many pods: as the values say; or, where an autoscaler scales them, as many as there are. Left out then, an upgrade that turns the autoscaler on would take
+the number away that the last one gave, and Kubernetes would make that one pod until the autoscaler acts. Once the number is the autoscaler's, and Helm applies
+on the server's side, it is left out, and a rollback does not touch it either. Nothing before the first pod, and where no cluster can be asked. Takes root,
+settings, kind and name.
 */}}
-{{- define "moiety.liveReplicas" -}}
+{{- define "moiety.replicas" -}}
+{{- if eq .settings.autoscaling.kind "none" -}}
+replicas: {{ .settings.replicas }}
+{{- else -}}
 {{- with lookup "apps/v1" .kind .root.Release.Namespace .name -}}
 {{- $isOthers := false -}}
 {{- range .metadata.managedFields -}}
@@ -109,6 +113,7 @@ is left out, and a rollback does not touch it either. Nothing before the first p
 {{- end -}}
 {{- if not $isOthers -}}
 replicas: {{ int .spec.replicas }}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

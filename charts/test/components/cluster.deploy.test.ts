@@ -1,15 +1,20 @@
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
-import { CHART, envOf, findTool, Helm, type Manifest, only, podsOf } from "../helm.js";
+import { findProgram } from "../../../deploy/test/program.js";
+import { CHART, COMPONENT, envOf, Helm, type Manifest, only, podsOf } from "../helm.js";
 import { LEAST } from "../value-sets.js";
 
-const program = findTool("helm");
+const program = findProgram("helm");
 const helm = new Helm(program ?? "helm");
-const COMPONENT = "app.kubernetes.io/component";
 const ofKind = (manifests: readonly Manifest[], wanted: string) => manifests.filter(({ kind }) => kind === wanted);
 const fileOf = (path: string) => readFileSync(join(CHART, path), "utf8");
+
+interface RenderedRule {
+  readonly alert?: string;
+  readonly annotations?: { readonly runbook_url?: string };
+}
 
 describe.runIf(program !== undefined)("certificates", { timeout: 120_000 }, () => {
   const issued = { tls: { enabled: true, certManager: { enabled: true, issuerName: "inner" } } };
@@ -154,6 +159,66 @@ describe.runIf(program !== undefined)("monitoring", { timeout: 120_000 }, () => 
     for (const { metadata } of maps) expect(metadata.labels).toMatchObject({ grafana_dashboard: "yes" });
     for (const [name, text] of Object.entries(boards))
       expect(JSON.parse(text)).toEqual(JSON.parse(fileOf(`files/dashboards/${name}`)));
+  });
+
+  it("have the gateways' metrics on a port that no service carries, and let Prometheus ask each pod where its are", () => {
+    const from = [{ namespaceSelector: { matchLabels: { name: "monitoring" } } }];
+    const manifests = helm.manifests(LEAST, { monitoring: { podMonitor: true }, networkPolicy: { metricsFrom: from } });
+    const gateway = only(manifests, "Deployment", "-gateway");
+    const named = (podsOf([gateway])[0]?.pod.containers[0]?.ports ?? []).map(({ name, containerPort }) => [name, containerPort]);
+    expect(named).toContainEqual(["metrics", Number(envOf(gateway)["MOIETY_METRICS_PORT"]?.["value"])]);
+    expect(only(manifests, "Service", "-gateway").spec.ports).toMatchObject([{ targetPort: "http" }]);
+    const asked = manifests
+      .filter(({ kind }) => kind === "PodMonitor")
+      .flatMap(({ spec }) =>
+        spec.selector.matchExpressions[0].values.map((value: string) => [value, spec.podMetricsEndpoints[0].port]),
+      );
+    expect(Object.fromEntries(asked)).toEqual({
+      gateway: "metrics",
+      router: "http",
+      "attention-worker": "http",
+      "expert-worker": "http",
+    });
+    for (const [component, port] of asked) {
+      const rules = only(manifests, "NetworkPolicy", `moiety-${component}`).spec.ingress;
+      expect(rules, component).toContainEqual({ from, ports: [{ protocol: "TCP", port }] });
+    }
+  });
+
+  it("have alerts whose runbooks are files of this repository, as links to where a company keeps it", () => {
+    const runbooks = (monitoring: object) => {
+      const { spec } = only(helm.manifests(LEAST, { monitoring: { rules: true, ...monitoring } }), "PrometheusRule", "");
+      const rules: readonly RenderedRule[] = spec.groups.flatMap((group: { rules: readonly RenderedRule[] }) => group.rules);
+      return rules.flatMap(({ alert, annotations }) => (alert === undefined ? [] : [annotations?.runbook_url ?? ""]));
+    };
+    const paths = runbooks({});
+    expect(paths).not.toEqual([]);
+    for (const path of paths) expect(existsSync(join(CHART, "../..", path)), path).toBe(true);
+    for (const runbooksUrl of ["https://git.example.org/moiety", "https://git.example.org/moiety/"])
+      expect(runbooks({ runbooksUrl })).toEqual(paths.map((path) => `https://git.example.org/moiety/${path}`));
+  });
+});
+
+describe.runIf(program !== undefined)("Redis", { timeout: 120_000 }, () => {
+  it("has its URL and certificate authority in secrets", () => {
+    const manifests = helm.manifests({ redis: { secretName: "own", secretKey: "u", caSecretName: "ca" } });
+    for (const name of ["-gateway", "-attention-worker", "-router"])
+      expect(envOf(only(manifests, "Deployment", name))).toMatchObject({
+        MOIETY_REDIS_URL: { valueFrom: { secretKeyRef: { name: "own", key: "u" } } },
+        NODE_EXTRA_CA_CERTS: { value: "/etc/moiety/redis-ca/ca.crt" },
+      });
+  });
+
+  it.each([
+    ["one router", 1, ["gateway", "attention-worker"]],
+    ["two routers", 2, ["gateway", "attention-worker", "router"]],
+  ])("is reached by what needs it alone: %s", (_, replicas, components) => {
+    const manifests = helm.manifests({ redisForTrials: { enabled: true }, router: { replicas } });
+    const { spec } = only(manifests, "NetworkPolicy", "-redis-for-trials");
+    const peers = spec.ingress[0].from.map((peer: { podSelector: { matchLabels: Record<string, string> } }) => {
+      return peer.podSelector.matchLabels[COMPONENT];
+    });
+    expect(peers).toEqual(components);
   });
 });
 

@@ -1,8 +1,9 @@
 import { describe, expect, it } from "vitest";
-import { envOf, findTool, Helm, type Manifest, only, podsOf } from "../helm.js";
+import { findProgram } from "../../../deploy/test/program.js";
+import { envOf, Helm, type Manifest, only, podsOf } from "../helm.js";
 import { LEAST } from "../value-sets.js";
 
-const program = findTool("helm");
+const program = findProgram("helm");
 const helm = new Helm(program ?? "helm");
 const fromSecret = (name: string, key: string) => ({ valueFrom: { secretKeyRef: { name, key } } });
 
@@ -130,5 +131,11 @@ describe.runIf(program !== undefined)("gateways", { timeout: 120_000 }, () => {
       MOIETY_OTLP_ENDPOINT: { value: url },
       MOIETY_LIMIT_TOKENS_PER_DAY: { value: "1000000000" },
     });
+  });
+
+  it("write large numbers as the processes read them", () => {
+    const manifests = helm.manifests(LEAST, { gateway: { config: { MOIETY_MAX_FILES_BYTES: 1_099_511_627_776 } } });
+    const env = envOf(only(manifests, "Deployment", "-gateway"));
+    expect(env["MOIETY_MAX_FILES_BYTES"]).toEqual({ value: "1099511627776" });
   });
 });

@@ -1,10 +1,11 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { CHART, envOf, findTool, Helm, type Manifest, only } from "../helm.js";
+import { findProgram } from "../../../deploy/test/program.js";
+import { CHART, envOf, Helm, type Manifest, only, TEMPLATE } from "../helm.js";
 import { LEAST } from "../value-sets.js";
 
-const program = findTool("helm");
+const program = findProgram("helm");
 const helm = new Helm(program ?? "helm");
 const PROMETHEUS = { monitoring: { prometheusUrl: "http://prometheus:9090" } };
 
@@ -133,7 +134,7 @@ describe.runIf(program !== undefined)("scaling", { timeout: 120_000 }, () => {
   });
 
   it("of a pool by KEDA without a Prometheus is refused", () => {
-    const { status, stderr } = helm.run(["template", "demo", CHART], LEAST, {
+    const { status, stderr } = helm.run(TEMPLATE, LEAST, {
       expertPools: [{ name: "main", autoscaling: { kind: "keda" } }],
     });
     expect(status).not.toBe(0);

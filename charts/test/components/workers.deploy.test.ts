@@ -3,12 +3,12 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { envOf, findTool, Helm, type Manifest, only, podsOf } from "../helm.js";
-import { LEAST } from "../value-sets.js";
+import { findProgram } from "../../../deploy/test/program.js";
+import { envOf, Helm, type Manifest, only, podsOf } from "../helm.js";
+import { FILE, LEAST } from "../value-sets.js";
 
-const program = findTool("helm");
+const program = findProgram("helm");
 const helm = new Helm(program ?? "helm");
-const FILE = { path: "config.json", url: "https://example.org/config.json", sha256: "0".repeat(64) };
 const DOWNLOAD = { model: { source: "download", download: { files: [FILE] } } };
 /** What mounts the model. */
 const HOLDERS = ["demo-moiety-attention-worker", "demo-moiety-expert-main", "demo-moiety-gateway"];
@@ -49,6 +49,33 @@ describe.runIf(program !== undefined)("attention workers", { timeout: 120_000 },
     expect(worker.spec.strategy.rollingUpdate).toEqual(attention.rollingUpdate);
     expect(podOf(worker)?.terminationGracePeriodSeconds).toBe(33 + 10);
     expect(envOf(worker)["MOIETY_DRAIN_TIMEOUT_MS"]).toEqual({ value: "33000" });
+  });
+});
+
+describe.runIf(program !== undefined)("expert workers", { timeout: 120_000 }, () => {
+  it("are pools of different sizes, each with its own resources, GPUs and nodes", () => {
+    const manifests = helm.manifests(LEAST, {
+      expertDefaults: { threads: 6, nodeSelector: { disk: "fast" } },
+      expertPools: [
+        { name: "big", replicas: 2, gpus: 2, capacitySlots: 4608, nodeSelector: { gpu: "h200" }, image: "own/expert:cuda" },
+        { name: "small", replicas: 5, tolerations: [{ key: "spot", operator: "Exists" }] },
+      ],
+    });
+    const big = only(manifests, "StatefulSet", "-expert-big");
+    const small = only(manifests, "StatefulSet", "-expert-small");
+    expect([big.spec.replicas, small.spec.replicas]).toEqual([2, 5]);
+    const [bigPod, smallPod] = podsOf([big, small]).map(({ pod }) => pod);
+    expect(bigPod).toMatchObject({
+      nodeSelector: { gpu: "h200" },
+      containers: [{ image: "own/expert:cuda", resources: { limits: { "nvidia.com/gpu": 2 } } }],
+    });
+    expect(smallPod).toMatchObject({ nodeSelector: { disk: "fast" }, tolerations: [{ key: "spot" }] });
+    expect(smallPod?.containers[0]?.resources.limits).not.toHaveProperty("nvidia.com/gpu");
+    expect(smallPod?.["topologySpreadConstraints"]).toMatchObject([
+      { labelSelector: { matchLabels: { "moiety.io/expert-pool": "small" } } },
+    ]);
+    expect(envOf(big)).toMatchObject({ MOIETY_CAPACITY_SLOTS: { value: "4608" }, MOIETY_THREADS: { value: "6" } });
+    expect(envOf(only(manifests, "Deployment", "-router"))["MOIETY_MIN_EXPERT_WORKERS"]).toEqual({ value: "7" });
   });
 });
 
@@ -125,5 +152,14 @@ describe.runIf(program !== undefined)("what holds the model", { timeout: 120_000
       storageClassName: "fast",
       resources: { requests: { storage: "20Gi" } },
     });
+  });
+
+  it("begin another job when other files are to be loaded, and the same when nothing changed", () => {
+    const nameOf = (path: string) => {
+      const manifests = helm.manifests(LEAST, { model: { source: "download", download: { files: [{ ...FILE, path }] } } });
+      return manifests.find(({ kind }) => kind === "Job")?.metadata.name;
+    };
+    expect(nameOf("a")).toBe(nameOf("a"));
+    expect(nameOf("a")).not.toBe(nameOf("b"));
   });
 });

@@ -1,10 +1,10 @@
 #!/usr/bin/env node
 // Builds the programs of a control plane with Go into the user's cache, unless they are there. Needs nothing but Node and Go.
-import { delimiter } from "node:path";
+import { addGoToPath } from "../../../tools/setup/go-build.mjs";
 import { StepError } from "../../../tools/setup/step.mjs";
 import { preparePrograms } from "./programs.mjs";
 
-process.env.PATH = [process.env.PATH ?? "", "/usr/local/go/bin"].join(delimiter);
+addGoToPath();
 try {
   await preparePrograms();
 } catch (error) {
