@@ -20,6 +20,8 @@ struct Sums {
 };
 
 constexpr int kRowPanels[] = {2, 1, 1, 1};
+constexpr int kTileRows = 4;
+constexpr int kTilePanels = 1;
 
 inline __m256i load_256(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
 
@@ -31,6 +33,8 @@ inline Floats mul(Floats a, Floats b) { return {_mm256_mul_ps(a.v, b.v)}; }
 inline Floats fma(Floats a, Floats b, Floats c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
 
 inline Bytes load_bytes(const uint8_t* p) { return {load_256(p)}; }
+inline void store_bytes(uint8_t* p, Bytes a) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), a.v); }
+inline void keep(Bytes& a) { asm("" : "+x"(a.v)); }
 inline Bytes broadcast_word(const int8_t* p) {
   int32_t word;
   __builtin_memcpy(&word, p, 4);

@@ -17,7 +17,9 @@ struct Sums {
 };
 
 // Measured: one or two rows read one panel at the memory's speed, and several more slowly.
-constexpr int kRowPanels[] = {1, 1, 2, 2, 2, 1, 1, 1, 1, 1, 1};
+constexpr int kRowPanels[] = {1, 1, 2, 2, 2, 1, 1};
+constexpr int kTileRows = 4;
+constexpr int kTilePanels = 3;
 
 inline Floats zero_floats() { return {_mm512_setzero_ps()}; }
 inline Floats broadcast(float x) { return {_mm512_set1_ps(x)}; }
@@ -27,6 +29,8 @@ inline Floats mul(Floats a, Floats b) { return {_mm512_mul_ps(a.v, b.v)}; }
 inline Floats fma(Floats a, Floats b, Floats c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
 
 inline Bytes load_bytes(const uint8_t* p) { return {_mm512_loadu_si512(p)}; }
+inline void store_bytes(uint8_t* p, Bytes a) { _mm512_storeu_si512(p, a.v); }
+inline void keep(Bytes& a) { asm("" : "+v"(a.v)); }
 inline Bytes broadcast_word(const int8_t* p) {
   int32_t word;
   __builtin_memcpy(&word, p, 4);

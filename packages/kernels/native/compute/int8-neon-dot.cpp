@@ -12,6 +12,8 @@ struct Sums {
 };
 
 constexpr int kRowPanels[] = {1, 1, 1};
+constexpr int kTileRows = 3;
+constexpr int kTilePanels = 1;
 
 inline Sums start(int32_t) { return {vdupq_n_s32(0)}; }
 inline Sums multiply_add(Sums s, Bytes weights, Bytes activations) {

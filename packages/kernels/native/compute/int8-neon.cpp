@@ -13,6 +13,8 @@ struct Sums {
 };
 
 constexpr int kRowPanels[] = {1, 1};
+constexpr int kTileRows = 2;
+constexpr int kTilePanels = 1;
 
 inline Sums start(int32_t) { return {vdupq_n_s16(0), vdupq_n_s16(0)}; }
 inline Sums multiply_add(Sums s, Bytes weights, Bytes activations) {

@@ -23,6 +23,8 @@ inline Floats mul(Floats a, Floats b) { return {vmulq_f32(a.v, b.v)}; }
 inline Floats fma(Floats a, Floats b, Floats c) { return {vfmaq_f32(c.v, a.v, b.v)}; }
 
 inline Bytes load_bytes(const uint8_t* p) { return {vreinterpretq_s8_u8(vld1q_u8(p))}; }
+inline void store_bytes(uint8_t* p, Bytes a) { vst1q_u8(p, vreinterpretq_u8_s8(a.v)); }
+inline void keep(Bytes& a) { asm("" : "+w"(a.v)); }
 inline Bytes broadcast_word(const int8_t* p) {
   int32_t word;
   __builtin_memcpy(&word, p, 4);

@@ -8,21 +8,12 @@
 namespace moiety {
 namespace {
 
-constexpr int kPairVectors[] = {8, 4, 2, 2};
+constexpr int kPairVectors[] = {8, 4, 2, 2, 2, 2};
 
-struct Words {
-  __m256i v;
-};
-
-inline Words load_words(const uint8_t* p) { return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))}; }
-inline Words broadcast_word(const uint16_t* p) {
-  int32_t word;
-  __builtin_memcpy(&word, p, 4);
-  return {_mm256_set1_epi32(word)};
-}
-
-inline Vec odd_of(Words a) { return from_bits(_mm256_and_si256(a.v, _mm256_set1_epi32(static_cast<int>(0xffff0000)))); }
-inline Vec even_of(Words a) { return from_bits(_mm256_slli_epi32(a.v, 16)); }
+inline __m256i load_words(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
+inline Vec odd_of(const uint8_t* p) { return from_bits(_mm256_and_si256(load_words(p), _mm256_set1_epi32(static_cast<int>(0xffff0000)))); }
+inline Vec even_of(const uint8_t* p) { return from_bits(_mm256_slli_epi32(load_words(p), 16)); }
+inline void keep(Vec& a) { asm("" : "+x"(a.v)); }
 
 }  // namespace
 }  // namespace moiety

@@ -6,16 +6,7 @@
 namespace moiety {
 namespace {
 
-struct Words {
-  __m512i v;
-};
-
-inline Words load_words(const uint8_t* p) { return {_mm512_loadu_si512(p)}; }
-inline Words broadcast_word(const uint16_t* p) {
-  int32_t word;
-  __builtin_memcpy(&word, p, 4);
-  return {_mm512_set1_epi32(word)};
-}
+inline __m512i load_words(const void* p) { return _mm512_loadu_si512(p); }
 
 }  // namespace
 }  // namespace moiety

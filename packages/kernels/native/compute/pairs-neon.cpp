@@ -9,19 +9,10 @@ namespace {
 
 constexpr int kPairVectors[] = {8, 8, 4, 4};
 
-struct Words {
-  uint32x4_t v;
-};
-
-inline Words load_words(const uint8_t* p) { return {vreinterpretq_u32_u8(vld1q_u8(p))}; }
-inline Words broadcast_word(const uint16_t* p) {
-  uint32_t word;
-  __builtin_memcpy(&word, p, 4);
-  return {vdupq_n_u32(word)};
-}
-
-inline Vec odd_of(Words a) { return from_bits(vandq_u32(a.v, vdupq_n_u32(0xffff0000))); }
-inline Vec even_of(Words a) { return from_bits(vshlq_n_u32(a.v, 16)); }
+inline uint32x4_t load_words(const uint8_t* p) { return vreinterpretq_u32_u8(vld1q_u8(p)); }
+inline Vec odd_of(const uint8_t* p) { return from_bits(vandq_u32(load_words(p), vdupq_n_u32(0xffff0000))); }
+inline Vec even_of(const uint8_t* p) { return from_bits(vshlq_n_u32(load_words(p), 16)); }
+inline void keep(Vec& a) { asm("" : "+w"(a.v)); }
 
 // Sets this thread's flush-to-zero bit.
 class FlushSubnormals {

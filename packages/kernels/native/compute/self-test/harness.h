@@ -118,6 +118,7 @@ void test_attention();
 void test_rows();
 void test_exp();
 void test_int8();
+void test_int8_many_rows();
 void test_pairs();
 
 }  // namespace moiety::self_test

@@ -20,6 +20,8 @@ struct Sums {
 };
 
 constexpr int kRowPanels[] = {4, 1, 2, 2, 2, 1, 1};
+constexpr int kTileRows = 2;
+constexpr int kTilePanels = 3;
 
 template <typename F>
 inline Floats each(F f) {
@@ -50,6 +52,8 @@ inline Bytes load_bytes(const uint8_t* p) {
   std::memcpy(&out, p, sizeof out);
   return out;
 }
+inline void store_bytes(uint8_t* p, Bytes a) { std::memcpy(p, &a, sizeof a); }
+inline void keep(Bytes&) {}
 inline Bytes broadcast_word(const int8_t* p) {
   Bytes out;
   for (int i = 0; i < 64; i++) out.v[i] = static_cast<uint8_t>(p[i % 4]);

@@ -224,4 +224,10 @@ void test_int8() {
   }
 }
 
+// More rows than one filling of a tile serves, and more blocks than a tile has; behind the digests, of which they are no part.
+void test_int8_many_rows() {
+  Random random(9);
+  for (const Mood mood : kMoods) compare({416, 83, 131, 0, 83}, random, mood);
+}
+
 }  // namespace moiety::self_test

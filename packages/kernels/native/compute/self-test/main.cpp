@@ -32,6 +32,7 @@ int main() {
   check_digest("digest with int8", kInt8Digest);
   test_pairs();
   check_digest("digest with pairs", kPairsDigest);
+  test_int8_many_rows();
   std::printf("levels compared with scalar:");
   for (const auto* level : levels()) std::printf(" %s", level->name);
   if (failures() > 0) {
