@@ -12,6 +12,11 @@
 
 namespace moiety {
 
+// Whether one or two rows read packed weights as several streams side by side rather than as one. Which of them a core does faster
+// differs: Intel's (Ice Lake) read 80 to 100% of what the memory gives in four streams and 75 to 80% in one, AMD's (Zen 4) 50% in four and
+// all in one. No bit depends on it; set by the CPU's maker, and by tests.
+extern bool reads_side_by_side;
+
 // A bf16 matrix [rows_out, cols_in] in the checkpoint; bias is bf16 [rows_out] or null.
 struct Bf16Linear {
   const uint8_t* weight;

@@ -32,11 +32,22 @@ bool has_avx512() {
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
 }
 
+bool is_of_intel() {
+  __builtin_cpu_init();
+  return __builtin_cpu_is("intel");
+}
+
 bool has_vnni() { return __builtin_cpu_supports("avx512vnni"); }
 bool has_bf16() { return __builtin_cpu_supports("avx512bf16"); }
 #endif
 
 }  // namespace
+
+#if defined(__x86_64__)
+bool reads_side_by_side = is_of_intel();
+#else
+bool reads_side_by_side = false;
+#endif
 
 const KernelTable* kernel_table(const char* name) {
   if (std::strcmp(name, "scalar") == 0) return &scalar_table;

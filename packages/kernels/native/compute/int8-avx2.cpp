@@ -20,6 +20,7 @@ struct Sums {
 };
 
 constexpr int kRowPanels[] = {2, 1, 1, 1};
+constexpr int kStreams = 2;
 constexpr int kTileRows = 4;
 constexpr int kTilePanels = 1;
 

@@ -12,6 +12,7 @@ struct Sums {
 };
 
 constexpr int kRowPanels[] = {1, 1, 1};
+constexpr int kStreams = 1;
 constexpr int kTileRows = 3;
 constexpr int kTilePanels = 1;
 

@@ -13,6 +13,7 @@ struct Sums {
 };
 
 constexpr int kRowPanels[] = {1, 1};
+constexpr int kStreams = 1;
 constexpr int kTileRows = 2;
 constexpr int kTilePanels = 1;
 

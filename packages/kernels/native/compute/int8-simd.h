@@ -11,6 +11,7 @@
 //   load_scales(bytes): kLanes powers of two, 2^(byte - 127)
 //   quantise_block(x, values, scale, correction)
 //   kRowPanels[rows - 1]: panels that so many rows take side by side as they come from memory; more rows use tiles
+//   kStreams: panels that one or two rows take so where the CPU reads them faster side by side
 //   kTileRows, kTilePanels: rows and panels whose sums and totals fit in registers beside a tile's weights
 // As in simd-math.h, everything has internal linkage.
 #pragma once

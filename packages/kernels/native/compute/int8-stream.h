@@ -38,20 +38,27 @@ __attribute__((noinline)) void stream_panels(const Int8Linear& w, const Int8Rows
   }
 }
 
+// As many panels of a cut from `panel` on as go kPanels at a time; returns the next one.
+template <int kRows, int kPanels>
+int64_t stream_side_by_side(const Int8Linear& w, const Int8Rows& x, Rows y, int64_t panel, const PanelCut& cut) {
+  for (; panel + kPanels <= cut.last; panel += kPanels) {
+    stream_panels<kRows, kPanels>(w, x, y, panel, Finish<kPanels>(w, panel, cut.begin, cut.end, cut.round));
+  }
+  return panel;
+}
+
 // All rows, as few as they are, through all panels of a cut.
 template <int kRows>
 void stream_rows(const Int8Linear& w, const Int8Rows& x, Rows y, const PanelCut& cut) {
   if constexpr (kRows > 1) {
     if (x.count < kRows) return stream_rows<kRows - 1>(w, x, y, cut);
   }
-  constexpr int kMost = kRowPanels[kRows - 1];
   int64_t panel = cut.panel;
-  for (; panel + kMost <= cut.last; panel += kMost) {
-    stream_panels<kRows, kMost>(w, x, y, panel, Finish<kMost>(w, panel, cut.begin, cut.end, cut.round));
+  if constexpr (kRows <= 2) {
+    if (reads_side_by_side) panel = stream_side_by_side<kRows, kStreams>(w, x, y, panel, cut);
   }
-  if constexpr (kMost > 1) {
-    for (; panel < cut.last; panel++) stream_panels<kRows, 1>(w, x, y, panel, Finish<1>(w, panel, cut.begin, cut.end, cut.round));
-  }
+  panel = stream_side_by_side<kRows, kRowPanels[kRows - 1]>(w, x, y, panel, cut);
+  stream_side_by_side<kRows, 1>(w, x, y, panel, cut);
 }
 
 }  // namespace

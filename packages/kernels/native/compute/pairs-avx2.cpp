@@ -9,6 +9,7 @@ namespace moiety {
 namespace {
 
 constexpr int kPairVectors[] = {8, 4, 2, 2, 2, 2};
+constexpr int kPairStreams[] = {1};
 
 inline __m256i load_words(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
 inline Vec odd_of(const uint8_t* p) { return from_bits(_mm256_and_si256(load_words(p), _mm256_set1_epi32(static_cast<int>(0xffff0000)))); }

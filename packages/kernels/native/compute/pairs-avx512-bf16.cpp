@@ -8,6 +8,7 @@ namespace moiety {
 namespace {
 
 constexpr int kPairVectors[] = {4, 4, 4, 4, 4, 4};
+constexpr int kPairStreams[] = {4, 2};
 constexpr int64_t kMostPairRows = sizeof kPairVectors / sizeof kPairVectors[0];
 constexpr int kFactors = 1;
 constexpr int64_t kPartPairs = INT64_MAX;

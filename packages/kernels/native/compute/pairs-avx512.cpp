@@ -8,6 +8,7 @@ namespace moiety {
 namespace {
 
 constexpr int kPairVectors[] = {4, 4, 4, 4, 4, 4};
+constexpr int kPairStreams[] = {4, 2};
 
 inline Vec odd_of(const uint8_t* p) { return from_bits(_mm512_and_si512(load_words(p), _mm512_set1_epi32(static_cast<int>(0xffff0000)))); }
 inline Vec even_of(const uint8_t* p) { return from_bits(_mm512_slli_epi32(load_words(p), 16)); }

@@ -8,6 +8,7 @@ namespace moiety {
 namespace {
 
 constexpr int kPairVectors[] = {8, 8, 4, 4};
+constexpr int kPairStreams[] = {1};
 
 inline uint32x4_t load_words(const uint8_t* p) { return vreinterpretq_u32_u8(vld1q_u8(p)); }
 inline Vec odd_of(const uint8_t* p) { return from_bits(vandq_u32(load_words(p), vdupq_n_u32(0xffff0000))); }

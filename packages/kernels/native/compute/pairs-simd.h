@@ -5,6 +5,7 @@
 // Included by one file per level after it has defined, in moiety's unnamed namespace, what simd-math.h wants, and:
 //   kPairVectors[rows - 1]: vectors of outputs that so many rows take side by side, a divisor of a panel's
 //   kMostPairRows: how many rows that is at most
+//   kPairStreams[rows - 1]: panels that so few rows take side by side where the CPU reads them faster so
 //   kFactors: factors of a pair that are multiplied one after the other: 1 where an instruction takes both elements
 //   Factors: Vec::kLanes factors; load_factors<factor>(p): of the weights' words at p (any alignment); multiply_add(total, weights,
 //     activations); keep(a): a stays in a register, and is not loaded again for each of its uses
@@ -18,24 +19,36 @@ namespace moiety {
 namespace {
 
 constexpr int kPanelVectors = static_cast<int>(kPairPanel) / Vec::kLanes;
+constexpr int64_t kVectorBytes = 4 * Vec::kLanes;
 constexpr int64_t kPanelBytes = 4 * kPairPanel;  // of one pair
 
-// Pairs of a panel that a group of rows meets, and the share of those behind them that is fetched meanwhile: of every `groups` pairs one.
+// How far ahead a single group fetches, into the first-level cache.
+constexpr int64_t kStreamAhead = 2048;
+
+// Pairs of a panel that a group of rows meets, and with further panels side by side the same pairs of each. One of several groups
+// fetches its share of the next part or panel into the second-level cache: of every `groups` pairs one, from `group` on.
 struct PairTask {
   const uint8_t* words;  // of the first pair
+  int64_t panel_bytes;
   const RowPart& rows;
   int64_t pairs;
   int64_t next;  // bytes from a pair's words to those of the next part or panel
   int64_t group;
   int64_t groups;
+
+  // Of kVectors vectors of one panel, and then those of the next.
+  template <int kVectors>
+  int64_t offset(int vector) const {
+    return vector / kVectors * panel_bytes + vector % kVectors * kVectorBytes;
+  }
 };
 
-template <int kFactor, int kRows, int kVectors>
-inline __attribute__((always_inline)) void multiply_factors(const PairTask& task, const uint8_t* at, int64_t pair, Vec (&total)[kRows][kVectors]) {
-  Factors weights[kVectors];
+template <int kFactor, int kRows, int kVectors, int kAll>
+inline __attribute__((always_inline)) void multiply_factors(const PairTask& task, const uint8_t* at, int64_t pair, Vec (&total)[kRows][kAll]) {
+  Factors weights[kAll];
   MOIETY_UNROLL
-  for (int i = 0; i < kVectors; i++) {
-    weights[i] = load_factors<kFactor>(at + i * 4 * Vec::kLanes);
+  for (int i = 0; i < kAll; i++) {
+    weights[i] = load_factors<kFactor>(at + task.offset<kVectors>(i));
     if constexpr (kRows > 1) keep(weights[i]);
   }
   MOIETY_UNROLL
@@ -43,89 +56,147 @@ inline __attribute__((always_inline)) void multiply_factors(const PairTask& task
     Factors x = task.rows.broadcast<kFactor>(r, pair);
     keep(x);
     MOIETY_UNROLL
-    for (int i = 0; i < kVectors; i++) total[r][i] = multiply_add(total[r][i], weights[i], x);
+    for (int i = 0; i < kAll; i++) total[r][i] = multiply_add(total[r][i], weights[i], x);
   }
 }
 
-// totals [kRows][64]: vectors v .. v + kVectors - 1 of each row.
-template <int kRows, int kVectors>
-__attribute__((noinline)) void multiply_pairs(const PairTask& task, int v, float* totals) {
-  Vec total[kRows][kVectors];
+// totals [kRows][kPanels][64]: of each row and panel kVectors vectors, those at `totals`, `task.words`.
+template <int kRows, int kPanels, int kVectors>
+__attribute__((noinline)) void multiply_pairs(const PairTask& task, float* totals) {
+  constexpr int kAll = kPanels * kVectors;
+  const auto totals_of = [&](int row, int i) { return totals + (row * kPanels + i / kVectors) * kPairPanel + i % kVectors * Vec::kLanes; };
+  Vec total[kRows][kAll];
   MOIETY_UNROLL
   for (int r = 0; r < kRows; r++) {
     MOIETY_UNROLL
-    for (int i = 0; i < kVectors; i++) total[r][i] = load(totals + r * kPairPanel + (v + i) * Vec::kLanes);
+    for (int i = 0; i < kAll; i++) total[r][i] = load(totals_of(r, i));
   }
-  const uint8_t* at = task.words + v * 4 * Vec::kLanes;
+  const uint8_t* at = task.words;
   int64_t until_fetch = task.group;
   for (int64_t p = 0; p < task.pairs; p++) {
     if (until_fetch == 0) {
       MOIETY_UNROLL
-      for (int64_t line = 0; line < kVectors * 4 * Vec::kLanes; line += 64) __builtin_prefetch(at + task.next + line, 0, 2);
+      for (int panel = 0; panel < kPanels; panel++) {
+        MOIETY_UNROLL
+        for (int64_t line = 0; line < kVectors * kVectorBytes; line += 64) {
+          const uint8_t* const words = at + panel * task.panel_bytes + line;
+          if (task.groups == 1) {
+            __builtin_prefetch(words + kStreamAhead);
+          } else {
+            __builtin_prefetch(words + task.next, 0, 2);
+          }
+        }
+      }
       until_fetch = task.groups;
     }
     until_fetch--;
-    multiply_factors<0>(task, at, p, total);
-    if constexpr (kFactors > 1) multiply_factors<1>(task, at, p, total);
+    multiply_factors<0, kRows, kVectors>(task, at, p, total);
+    if constexpr (kFactors > 1) multiply_factors<1, kRows, kVectors>(task, at, p, total);
     at += kPanelBytes;
   }
   MOIETY_UNROLL
   for (int r = 0; r < kRows; r++) {
     MOIETY_UNROLL
-    for (int i = 0; i < kVectors; i++) store(totals + r * kPairPanel + (v + i) * Vec::kLanes, total[r][i]);
+    for (int i = 0; i < kAll; i++) store(totals_of(r, i), total[r][i]);
   }
 }
 
-// `rows` rows, at most kRows, times a whole panel.
-template <int kRows>
-void multiply_panel(const PairTask& task, int64_t rows, float* totals) {
+// `rows` rows, at most kRows, times whole panels.
+template <int kRows, int kPanels>
+void multiply_panels(PairTask task, int64_t rows, float* totals) {
   if constexpr (kRows > 1) {
-    if (rows < kRows) return multiply_panel<kRows - 1>(task, rows, totals);
+    if (rows < kRows) return multiply_panels<kRows - 1, kPanels>(task, rows, totals);
   }
   constexpr int kVectors = kPairVectors[kRows - 1];
-  for (int v = 0; v < kPanelVectors; v += kVectors) multiply_pairs<kRows, kVectors>(task, v, totals);
-}
-
-// Outputs [begin, end) of one row, all in the panel that starts at output `first`.
-inline void finish_pairs(const PairLinear& w, const float* totals, int64_t first, int64_t begin, int64_t end, float* y, bool round) {
-  for (int64_t o = begin; o < end; o++) {
-    const float sum = w.bias == nullptr ? totals[o - first] : totals[o - first] + bf16_at(w.bias, o);
-    y[o] = rounded(sum, round);
+  for (int v = 0; v < kPanelVectors; v += kVectors) {
+    multiply_pairs<kRows, kPanels, kVectors>(task, totals + v * Vec::kLanes);
+    task.words += kVectors * kVectorBytes;
   }
 }
+
+// From totals to outputs [begin, end), all of them in the panel that starts at output `first`.
+class FinishPairs {
+ public:
+  FinishPairs(const PairLinear& w, int64_t first, int64_t begin, int64_t end, bool round)
+      : first_(first), begin_(begin > first ? begin : first), end_(end < first + kPairPanel ? end : first + kPairPanel), round_(round) {
+    // Adding -0 changes nothing, +0 would change -0.
+    for (int64_t i = 0; i < kPairPanel; i++) bias_[i] = w.bias != nullptr && first + i < w.out ? bf16_at(w.bias, first + i) : -0.0f;
+  }
+
+  void write(float* totals, float* y) const {
+    MOIETY_UNROLL
+    for (int v = 0; v < kPanelVectors; v++) {
+      const Vec sum = add(load(totals + v * Vec::kLanes), load(bias_ + v * Vec::kLanes));
+      store(totals + v * Vec::kLanes, round_ ? round_to_bf16(sum) : sum);
+    }
+    std::memcpy(y + begin_, totals + begin_ - first_, static_cast<size_t>(end_ - begin_) * sizeof(float));
+  }
+
+ private:
+  const int64_t first_;
+  const int64_t begin_;
+  const int64_t end_;
+  const bool round_;
+  float bias_[kPairPanel];
+};
 
 // Rows that meet a panel together: their totals lie in the second-level cache.
 constexpr int64_t kMostPanelRows = 128;
 
-// At most kMostPanelRows rows times a panel, part by part: the first group of rows reads a part from memory, further ones from a cache.
-void linear_panel(const PairLinear& w, Bf16Rows x, int64_t index, float* totals) {
+// At most kRows and kMostPanelRows rows times kPanels panels from `index` on, part by part: the first group of rows reads a part from
+// memory, further ones from a cache. totals [rows][kPanels][64]
+template <int kRows, int kPanels>
+void linear_panels(const PairLinear& w, Bf16Rows x, int64_t index, float* totals) {
   const FlushSubnormals flushing;
   const int64_t pairs = pairs_of(w.in);
-  const int64_t groups = (x.count + kMostPairRows - 1) / kMostPairRows;
+  const int64_t panel_bytes = pairs * kPanelBytes;
+  const int64_t groups = (x.count + kRows - 1) / kRows;
   for (int64_t p = 0; p < pairs; p += kPartPairs) {
     const int64_t some = pairs - p < kPartPairs ? pairs - p : kPartPairs;
     for (int64_t group = 0; group < groups; group++) {
       // As even as can be: a group of few rows waits for what it reads.
       const int64_t r = group * x.count / groups, rows = (group + 1) * x.count / groups - r;
       const RowPart part({x.data + r * x.stride, rows, x.stride}, p, some);
-      multiply_panel<kMostPairRows>({w.words + (index * pairs + p) * kPanelBytes, part, some, some * kPanelBytes, group, groups}, rows, totals + r * kPairPanel);
+      const PairTask task{w.words + index * panel_bytes + p * kPanelBytes, panel_bytes, part, some, some * kPanelBytes, group, groups};
+      multiply_panels<kRows, kPanels>(task, rows, totals + r * kPanels * kPairPanel);
     }
   }
 }
 
+// As many panels from `index` to `last` as go kPanels at a time; returns the next one.
+template <int kRows, int kPanels>
+int64_t linear_side_by_side(const PairLinear& w, Bf16Rows x, Rows y, int64_t index, int64_t begin, int64_t end, bool round) {
+  for (; index + kPanels <= pair_panels(end); index += kPanels) {
+    alignas(64) float totals[(kPanels == 1 ? kMostPanelRows : kRows) * kPanels * kPairPanel];
+    std::memset(totals, 0, static_cast<size_t>(x.count * kPanels * kPairPanel) * sizeof totals[0]);
+    linear_panels<kRows, kPanels>(w, x, index, totals);
+    for (int panel = 0; panel < kPanels; panel++) {
+      const FinishPairs finish(w, (index + panel) * kPairPanel, begin, end, round);
+      for (int64_t r = 0; r < x.count; r++) finish.write(totals + (r * kPanels + panel) * kPairPanel, y.data + r * y.stride);
+    }
+  }
+  return index;
+}
+
+constexpr int64_t kMostSideBySide = sizeof kPairStreams / sizeof kPairStreams[0];
+
+// `x.count` rows, at most kRows.
+template <int kRows>
+int64_t linear_few_rows(const PairLinear& w, Bf16Rows x, Rows y, int64_t index, int64_t begin, int64_t end, bool round) {
+  if constexpr (kRows > 1) {
+    if (x.count < kRows) return linear_few_rows<kRows - 1>(w, x, y, index, begin, end, round);
+  }
+  return linear_side_by_side<kRows, kPairStreams[kRows - 1]>(w, x, y, index, begin, end, round);
+}
+
 void linear_pairs(const PairLinear& w, Bf16Rows x, Rows y, int64_t begin, int64_t end, bool round) {
+  int64_t index = begin / kPairPanel;
+  if (reads_side_by_side && x.count <= kMostSideBySide) index = linear_few_rows<kMostSideBySide>(w, x, y, index, begin, end, round);
   const int64_t parts = (x.count + kMostPanelRows - 1) / kMostPanelRows;
   for (int64_t part = 0; part < parts; part++) {
     const int64_t r = part * x.count / parts, rows = (part + 1) * x.count / parts - r;
-    for (int64_t index = begin / kPairPanel; index < pair_panels(end); index++) {
-      alignas(64) float totals[kMostPanelRows * kPairPanel];
-      std::memset(totals, 0, static_cast<size_t>(rows * kPairPanel) * sizeof totals[0]);
-      linear_panel(w, {x.data + r * x.stride, rows, x.stride}, index, totals);
-      const int64_t first = index * kPairPanel;
-      const int64_t from = begin > first ? begin : first;
-      const int64_t to = end < first + kPairPanel ? end : first + kPairPanel;
-      for (int64_t i = 0; i < rows; i++) finish_pairs(w, totals + i * kPairPanel, first, from, to, y.data + (r + i) * y.stride, round);
-    }
+    const Bf16Rows some{x.data + r * x.stride, rows, x.stride};
+    linear_side_by_side<kMostPairRows, 1>(w, some, {y.data + r * y.stride, rows, y.stride}, index, begin, end, round);
   }
 }
 

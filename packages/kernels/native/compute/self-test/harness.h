@@ -116,6 +116,18 @@ void test_linear();
 void test_linear_accuracy();
 void test_attention();
 void test_rows();
+// How one or two rows read packed weights, while an object of it lives.
+class SideBySide {
+ public:
+  explicit SideBySide(bool side_by_side) : before_(reads_side_by_side) { reads_side_by_side = side_by_side; }
+  ~SideBySide() { reads_side_by_side = before_; }
+  SideBySide(const SideBySide&) = delete;
+  SideBySide& operator=(const SideBySide&) = delete;
+
+ private:
+  const bool before_;
+};
+
 void test_exp();
 void test_int8();
 void test_int8_many_rows();

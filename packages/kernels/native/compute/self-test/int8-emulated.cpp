@@ -20,6 +20,7 @@ struct Sums {
 };
 
 constexpr int kRowPanels[] = {4, 1, 2, 2, 2, 1, 1};
+constexpr int kStreams = 3;
 constexpr int kTileRows = 2;
 constexpr int kTilePanels = 3;
 

@@ -76,9 +76,13 @@ void compare(const Size& s, Random& random, Mood mood) {
   for (const PairKernels* level : pair_levels()) {
     random = at_this_point;
     const std::string where = name_of(*level, s);
-    actual.fill(kUntouched);
-    level->linear(w.packed, x.from(0, s.rows), {actual.data(), s.rows, stride}, s.begin, s.end, round);
-    expect_same(where, actual.data(), expected.data(), expected.count());
+    for (const bool side_by_side : {false, true}) {
+      if (s.rows > 2 && side_by_side) continue;
+      const SideBySide reading(side_by_side);
+      actual.fill(kUntouched);
+      level->linear(w.packed, x.from(0, s.rows), {actual.data(), s.rows, stride}, s.begin, s.end, round);
+      expect_same(where, actual.data(), expected.data(), expected.count());
+    }
     actual.fill(kUntouched);
     in_pieces(s, random, [&](int64_t r, int64_t rows, int64_t o, int64_t end) {
       level->linear(w.packed, x.from(r, rows), {actual.data() + r * stride, rows, stride}, o, end, round);
