@@ -12,7 +12,8 @@ export default defineConfig({
   test: {
     testTimeout: 20_000,
     pool: "forks",
-    maxWorkers: 2,
+    // One more than the two processors of a small machine: end-to-end tests wait much.
+    maxWorkers: 3,
     projects: [
       {
         extends: true,
@@ -20,6 +21,8 @@ export default defineConfig({
           name: "unit",
           include: FOLDERS.map((folder) => `${folder}/**/*.test.ts`),
           exclude: [...NOT_OURS, END_TO_END, DEPLOYMENT],
+          // A process for many files: to load the same modules for each takes longer than most tests.
+          isolate: false,
         },
       },
       {

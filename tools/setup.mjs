@@ -20,6 +20,22 @@ const separator = process.argv.indexOf("--");
 const own = separator < 0 ? process.argv.slice(2) : process.argv.slice(2, separator);
 const command = separator < 0 ? [] : process.argv.slice(separator + 1);
 
+/** What needs npm's packages. */
+async function buildWithNode() {
+  await installDependencies();
+  await checkGenerated();
+  await buildNative();
+  await buildTypeScript();
+}
+
+/** Runs all of them to their ends, also when one fails: none may go on when the lock is released. Returns their results. */
+async function inParallel(steps) {
+  const ended = await Promise.allSettled(steps.map((work) => work()));
+  const failed = ended.find(({ status }) => status === "rejected");
+  if (failed !== undefined) throw failed.reason;
+  return ended.map(({ value }) => value);
+}
+
 if (own.length > 0) {
   console.error(USAGE);
   process.exit(own.includes("--help") ? 0 : 2);
@@ -28,12 +44,8 @@ if (own.length > 0) {
 try {
   const redisServer = await withLock(async () => {
     checkNode();
-    await installDependencies();
-    await checkGenerated();
-    await buildNative();
-    await buildGrammar();
-    await buildTypeScript();
-    return await provideRedis();
+    const [server] = await inParallel([provideRedis, buildGrammar, buildWithNode]);
+    return server;
   });
   if (command.length > 0) await runCommand(command, redisServer);
 } catch (error) {

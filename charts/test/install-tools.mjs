@@ -6,7 +6,7 @@ import { existsSync, renameSync, rmdirSync } from "node:fs";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { preparedK6, whyNoK6 } from "../../load-tests/k6-program.mjs";
-import { addGoToPath } from "../../tools/setup/go-build.mjs";
+import { addGoToPath, GO_FLAGS, goEnvironment } from "../../tools/setup/go-build.mjs";
 
 const FOLDER = fileURLToPath(new URL("../../.moiety/tools", import.meta.url));
 const MODULES = {
@@ -29,8 +29,8 @@ for (const [name, module] of Object.entries(MODULES)) {
   console.log(`installing ${module}`);
   // Go names a program as it likes.
   const made = join(FOLDER, `${name}.new`);
-  const env = { ...process.env, GOBIN: made };
-  const { status, error } = spawnSync("go", ["install", "-ldflags=-s -w", module], { env, stdio: "inherit" });
+  const env = { ...goEnvironment(), GOBIN: made };
+  const { status, error } = spawnSync("go", ["install", ...GO_FLAGS, "-ldflags=-s -w", module], { env, stdio: "inherit" });
   if (error?.code === "ENOENT") {
     lacks(`${name} is not installed: there is no Go (https://go.dev/dl)`);
     continue;

@@ -13,6 +13,14 @@ export function addGoToPath() {
   process.env.PATH = [process.env.PATH ?? "", "/usr/local/go/bin"].join(delimiter);
 }
 
+/** Flags of every build, the same for all, so that they share what they compile: above all Go's own library. */
+export const GO_FLAGS = ["-trimpath"];
+
+/** The environment of every build: without C, also where there is a compiler for it. */
+export function goEnvironment() {
+  return { CGO_ENABLED: "0", ...process.env };
+}
+
 /** Programs built with Go from a folder whose go.mod and go.sum say what of, kept in the user's cache: another source is built anew. */
 export class GoBuild {
   #options;
@@ -66,9 +74,10 @@ export class GoBuild {
     for (const [index, [program, module]] of Object.entries(programs).entries())
       await runLogged({
         name,
-        command: ["go", "build", "-mod=readonly", "-trimpath", "-ldflags", `-s -w ${ldflags}`, "-o", join(made, program), module],
+        command: ["go", "build", "-mod=readonly", ...GO_FLAGS, "-ldflags", `-s -w ${ldflags}`, "-o", join(made, program), module],
         label: "go build",
         cwd: source,
+        env: goEnvironment(),
         append: index > 0,
         ...(advice === undefined ? {} : { advice: `where Go modules cannot be fetched, ${advice}` }),
       });

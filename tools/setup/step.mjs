@@ -10,16 +10,17 @@ export const STATE = join(ROOT, ".moiety");
 /** A step that failed for a reason that the user can act on. */
 export class StepError extends Error {}
 
-/** Runs a step and says in one line what it did and how long it took. */
+/** Runs a step and says when it begins, and how it ended and after how long. Others may run meanwhile. */
 export async function step(title, work) {
   const begun = performance.now();
-  process.stderr.write(`setup: ${title} ...`);
+  const tell = (how) => process.stderr.write(`setup: ${title}: ${how}\n`);
+  tell("begun");
   try {
     const result = await work();
-    process.stderr.write(` done (${((performance.now() - begun) / 1000).toFixed(1)} s)\n`);
+    tell(`done (${((performance.now() - begun) / 1000).toFixed(1)} s)`);
     return result;
   } catch (error) {
-    process.stderr.write(" failed\n");
+    tell("failed");
     throw error;
   }
 }

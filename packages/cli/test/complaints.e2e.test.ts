@@ -37,12 +37,14 @@ describe("a cluster of processes", () => {
   }
   const isIdle = async () => (await counted("vllm:num_requests_running")) + (await counted("vllm:num_requests_waiting")) === 0;
 
+  const bodies = Array.from({ length: 8 }, (_, index) => seededRequest(index, 100));
+  const streamAll = (onChunk?: () => void) => Promise.all(bodies.map((body) => readStream(cluster.url, body, onChunk)));
+  let undisturbed: Awaited<ReturnType<typeof streamAll>> | undefined;
+
   it.each(["freezes", "is killed"])(
     "one expert worker that %s, for good, hangs neither the others nor anybody's stream",
     async (how) => {
-      const bodies = Array.from({ length: 8 }, (_, index) => seededRequest(index, 200));
-      const streamAll = (onChunk?: () => void) => Promise.all(bodies.map((body) => readStream(cluster.url, body, onChunk)));
-      const undisturbed = await streamAll();
+      undisturbed ??= await streamAll();
       const [dead, ...alive] = cluster.expertWorkers;
       let chunks = 0;
       const disturbed = await streamAll(() => {

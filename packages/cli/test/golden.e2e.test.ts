@@ -4,7 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { availableLevels } from "@moiety/kernels";
+import { openEvaluation, readCases } from "@moiety/attention-worker";
+import { availableLevels, type KernelLevel } from "@moiety/kernels";
+import { createLogger } from "@moiety/runtime";
 import {
   type ClusterHandle,
   compareGolden,
@@ -17,6 +19,7 @@ import {
   startCluster,
 } from "@moiety/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { startExpertServers } from "./expert-servers.js";
 
 const run = promisify(execFile);
 const moiety = fileURLToPath(new URL("../bin/moiety.js", import.meta.url));
@@ -30,7 +33,7 @@ interface Setting {
   readonly checkpoint: string;
   /** Expert workers; 0: the experts are inside the attention worker. */
   readonly workers: number;
-  readonly level: string;
+  readonly level: KernelLevel;
   readonly activation: "f32" | "bf16" | "int8";
 }
 
@@ -41,13 +44,14 @@ beforeAll(async () => {
 });
 afterAll(() => rm(out, { recursive: true, force: true }));
 
+type Results = readonly { readonly name: string; readonly got: GoldenResults }[];
+
 /** Runs the documented command, and reads what it wrote. */
-async function evaluate(setting: Setting, cluster: ClusterHandle | undefined, chunkTokens: number) {
+async function evaluateByCommand(setting: Setting, routerAddress: string | undefined, chunkTokens: number): Promise<Results> {
   const { checkpoint, level, activation } = setting;
-  const router = cluster?.router?.process.command.env["MOIETY_LISTEN_ADDRESS"];
   const folder = join(out, `${checkpoint}-${setting.workers}-${level}-${activation}-${chunkTokens}`);
   const flags = ["--for", casesOf(checkpoint), "--activation", activation, "--kernel-level", level, "--threads", "2"];
-  const where = router === undefined ? [] : ["--router", router];
+  const where = routerAddress === undefined ? [] : ["--router", routerAddress];
   const cases = ["--cases", join(fixtures, "cases.json"), "--chunk-tokens", String(chunkTokens), "--out", folder];
   await run(process.execPath, [moiety, "eval", join(fixtures, "ckpt", checkpoint), ...cases, ...flags, ...where]);
   return Promise.all(
@@ -55,6 +59,29 @@ async function evaluate(setting: Setting, cluster: ClusterHandle | undefined, ch
       .filter((each) => each.checkpoint === casesOf(checkpoint))
       .map(async ({ name }) => ({ name, got: flatten(JSON.parse(await readFile(join(folder, `${name}.json`), "utf8"))) })),
   );
+}
+
+/** As the command does, in this process. */
+async function evaluateHere(setting: Setting, routerAddress: string | undefined, chunkTokens: number): Promise<Results> {
+  const cases = (await readCases(join(fixtures, "cases.json"))).filter((each) => each.checkpoint === casesOf(setting.checkpoint));
+  const evaluation = await openEvaluation({
+    directory: join(fixtures, "ckpt", setting.checkpoint),
+    experts: routerAddress === undefined ? { kind: "co-located" } : { kind: "router", routerAddress },
+    threads: 2,
+    level: setting.level,
+    activation: setting.activation,
+    chunkTokens,
+    contextTokens: 400,
+    logger: createLogger({ service: "evaluation", instance: "test", level: "silent" }),
+  });
+  try {
+    const results: { name: string; got: GoldenResults }[] = [];
+    for (const each of cases)
+      results.push({ name: each.name, got: flatten(JSON.parse(JSON.stringify(await evaluation.run(each)))) });
+    return results;
+  } finally {
+    await evaluation.close();
+  }
 }
 
 /** The checkpoints A-sharded and A-bf16 hold the weights of A. */
@@ -66,7 +93,7 @@ function flatten(results: Record<string, unknown>): GoldenResults {
   );
 }
 
-function expectGolden(results: Awaited<ReturnType<typeof evaluate>>, mode: GoldenMode): void {
+function expectGolden(results: Results, mode: GoldenMode): void {
   const cases = results.map(({ name, got }) => {
     expect(Object.keys(got), name).toEqual(expect.arrayContaining(NEEDED));
     return { name, checks: compareGolden(readGolden(name), got, mode) };
@@ -75,11 +102,15 @@ function expectGolden(results: Awaited<ReturnType<typeof evaluate>>, mode: Golde
   expect(judgeGolden(cases.map(({ checks }) => checks)), wrong).toBe(true);
 }
 
-/** Every chunking gives the same bits, and these are within the tolerances. */
-async function expectRight(setting: Setting, chunkings: readonly number[]): Promise<void> {
-  const cluster = setting.workers === 0 ? undefined : await startEvaluationCluster(setting);
+/** Whether processes compute, or what they consist of within this one: hundreds of processes take minutes to start. */
+type Way = "by processes" | "here";
+
+/** Every chunking gives the same bits, and these are within the tolerances, and those of every other setting. */
+async function expectRight(way: Way, setting: Setting, chunkings: readonly number[]): Promise<void> {
+  const experts = setting.workers === 0 ? undefined : await startExperts(way, setting);
+  const evaluate = way === "here" ? evaluateHere : evaluateByCommand;
   try {
-    const [first, ...others] = await Promise.all(chunkings.map((chunk) => evaluate(setting, cluster, chunk)));
+    const [first, ...others] = await Promise.all(chunkings.map((chunk) => evaluate(setting, experts?.routerAddress, chunk)));
     if (first === undefined) throw new Error("no chunking was given");
     for (const other of others) expect(other).toEqual(first);
     expectGolden(first, setting.activation === "f32" ? "fp32" : "bf16");
@@ -88,24 +119,30 @@ async function expectRight(setting: Setting, chunkings: readonly number[]): Prom
     if (known === undefined) bitsOf.set(key, first);
     else expect(first, `${key}: the same bits at every level and sharding`).toEqual(known);
   } finally {
-    await cluster?.close();
+    await experts?.close();
   }
 }
-const bitsOf = new Map<string, unknown>();
+const bitsOf = new Map<string, Results>();
 
-const startEvaluationCluster = ({ checkpoint, workers, level, activation }: Setting) =>
-  startCluster({
-    model: join(fixtures, "ckpt", checkpoint),
-    expertWorkers: workers,
-    attentionWorkers: 0,
-    gateways: 0,
-    activation,
-    kernelLevel: level,
-  });
+async function startExperts(way: Way, { checkpoint, workers, level, activation }: Setting) {
+  const model = join(fixtures, "ckpt", checkpoint);
+  if (way === "here") return await startExpertServers({ model, workers, activation, kernelLevel: level });
+  const options = { model, expertWorkers: workers, attentionWorkers: 0, gateways: 0, activation, kernelLevel: level };
+  const cluster = await startCluster(options);
+  return {
+    routerAddress: cluster.router?.process.command.env["MOIETY_LISTEN_ADDRESS"],
+    close: () => cluster.close(),
+  };
+}
+
+const LEVELS = availableLevels();
+const BEST = LEVELS.at(-1) ?? "scalar";
+/** The second-best, where there are two: so `--kernel-level` says something. */
+const OTHER = LEVELS.at(-2) ?? BEST;
 
 describe.each(["f32", "bf16", "int8"] as const)("the golden outputs, with %s activations", (activation) => {
   // The scalar level is slow: it takes one chunking for each sharding, and has to give the same bits for all.
-  for (const level of availableLevels())
+  for (const level of LEVELS)
     for (const checkpoint of ["A", "B"])
       it.each([
         { workers: 0, chunkings: level === "scalar" ? [512] : [512, 5] },
@@ -113,14 +150,25 @@ describe.each(["f32", "bf16", "int8"] as const)("the golden outputs, with %s act
         { workers: 3, chunkings: level === "scalar" ? [5] : [64, 7] },
       ])(
         `are met at level ${level}, checkpoint ${checkpoint}, with $workers expert workers, in chunks of $chunkings tokens`,
-        ({ workers, chunkings }) => expectRight({ checkpoint, workers, level, activation }, chunkings),
+        ({ workers, chunkings }) => expectRight("here", { checkpoint, workers, level, activation }, chunkings),
         180_000,
       );
+
+  it.each([
+    { checkpoint: "A", level: BEST, workers: 0, chunk: 512 },
+    { checkpoint: "A", level: OTHER, workers: 2, chunk: 64 },
+    { checkpoint: "B", level: OTHER, workers: 0, chunk: 7 },
+    { checkpoint: "B", level: BEST, workers: 3, chunk: 100 },
+  ])(
+    "are met by the documented command and processes at level $level, checkpoint $checkpoint, with $workers expert workers",
+    ({ checkpoint, level, workers, chunk }) => expectRight("by processes", { checkpoint, workers, level, activation }, [chunk]),
+    180_000,
+  );
 
   // Experts that are not quantised are refused with int8 activations.
   it.each(activation === "int8" ? ["A-sharded"] : ["A-sharded", "A-bf16"])(
     "are met by the checkpoint %s",
-    (checkpoint) => expectRight({ checkpoint, workers: 2, level: availableLevels().at(-1) ?? "scalar", activation }, [64]),
+    (checkpoint) => expectRight("here", { checkpoint, workers: 2, level: BEST, activation }, [64]),
     120_000,
   );
 });

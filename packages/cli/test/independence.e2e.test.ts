@@ -37,10 +37,10 @@ describe("a seeded request", () => {
     `gets the same tokens alone and among ${OTHERS} others, with $name`,
     async ({ options }) => {
       await withCluster(options, async ({ url }) => {
-        const bodies = Array.from({ length: OTHERS + 1 }, (_, index) => seededRequest(index, 24));
+        const bodies = Array.from({ length: OTHERS + 1 }, (_, index) => seededRequest(index, 16));
         const alone = await readStream(url, bodies[0]);
         const together = (await Promise.all(bodies.map((body) => readStream(url, body)))).map(({ received }) => received);
-        expect(alone.received.tokenIds).toHaveLength(24);
+        expect(alone.received.tokenIds).toHaveLength(16);
         expect(together[0]).toEqual(alone.received);
         expected ??= together;
         expect(together).toEqual(expected);
@@ -53,7 +53,7 @@ describe("a seeded request", () => {
 
 describe("requests under way, when a process is killed with SIGKILL and started again", () => {
   const STREAMS = 8;
-  const TOKENS = 300;
+  const TOKENS = 150;
   let cluster: ClusterHandle;
   let undisturbed: readonly Stream[];
 

@@ -56,7 +56,7 @@ const idle = () =>
   });
 
 it("a tenant over its limit gets 429 with the right headers, and another every answer that it gets alone", async () => {
-  const calm = () => Promise.all(Array.from({ length: 24 }, async (_, index) => textOf(await complete("calm", index, 24))));
+  const calm = () => Promise.all(Array.from({ length: 16 }, async (_, index) => textOf(await complete("calm", index, 16))));
   const alone = await calm();
   expect(alone.filter((text) => text.startsWith("status"))).toEqual([]);
   await limitLoud({ requests_per_minute: 6, concurrent_requests: 2, tokens_per_minute: 1_000_000 });
@@ -91,7 +91,7 @@ it("round-robin let long prompts starve others: a short request passes a hundred
     expect(response.status).toBe(200);
     order.push(tenant);
   };
-  const long = Array.from({ length: 100 }, (_, index) => ask("loud", index, 60));
+  const long = Array.from({ length: 100 }, (_, index) => ask("loud", index, 16));
   await waitUntil("the long ones wait", async () => {
     const text = (await cluster.gateways[0]?.metrics()) ?? "";
     return Number(/moiety_queue_tenant_requests\{.*tenant="loud".*\} (\d+)/.exec(text)?.[1] ?? 0) > 60;

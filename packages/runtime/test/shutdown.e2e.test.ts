@@ -1,14 +1,10 @@
-import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
 import { ManagedProcess, waitUntil } from "@moiety/testing";
-import { afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it } from "vitest";
 
-const project = fileURLToPath(new URL("..", import.meta.url));
 const entry = fileURLToPath(new URL("shutdown-process.mjs", import.meta.url));
 let child: ManagedProcess | undefined;
 
-beforeAll(() => promisify(execFile)("npx", ["tsc", "-b", project]), 60_000);
 afterEach(() => child?.kill());
 
 interface Behaviour {

@@ -1,8 +1,7 @@
-import { execFile, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { createConnection } from "node:net";
 import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
-import { afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it } from "vitest";
 import { ManagedProcess, type RedisHandle, type ServiceHandle, spawnService, startRedis, waitUntil } from "../src/index.js";
 
 const entry = fileURLToPath(new URL("sample-service.mjs", import.meta.url));
@@ -71,8 +70,6 @@ describe("a spawned service", () => {
 
 describe("a child of a runner that was killed", () => {
   const orphanRunner = fileURLToPath(new URL("orphan-runner.mjs", import.meta.url));
-  const project = fileURLToPath(new URL("..", import.meta.url));
-  beforeAll(() => promisify(execFile)("npx", ["tsc", "-b", project]), 60_000);
 
   it("is killed too", async () => {
     const runner = spawn(process.execPath, [orphanRunner], { stdio: ["ignore", "pipe", "inherit"] });

@@ -50,7 +50,7 @@ async function serveAll(round: string, disturb?: () => Promise<unknown>): Promis
       createdAtMs: nowMs,
       deadlineAtMs: nowMs + 120_000,
       promptTokens: Int32Array.from({ length: 10 + index * 7 }, (_token, position) => (position * 13 + index) % 1000),
-      params: { ...params, temperature: 1, seed: String(index), maxTokens: 80 },
+      params: { ...params, temperature: 1, seed: String(index), maxTokens: 48 },
     });
     const tokens: number[] = [];
     for await (const event of producer.follow(id, 0, AbortSignal.timeout(90_000))) {

@@ -1,17 +1,13 @@
-import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
 import { parseWorkerId } from "@moiety/core";
 import { ControlClient } from "@moiety/runtime";
 import { freePort, type ServiceHandle, spawnService, waitUntil } from "@moiety/testing";
-import { afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it } from "vitest";
 import { logger, model } from "./identity.js";
 
-const project = fileURLToPath(new URL("..", import.meta.url));
 const entry = fileURLToPath(new URL("router-process.mjs", import.meta.url));
 const open: (() => Promise<unknown>)[] = [];
 
-beforeAll(() => promisify(execFile)("npx", ["tsc", "-b", project]), 60_000);
 afterEach(async () => {
   await Promise.all(open.splice(0).map((close) => close()));
 });

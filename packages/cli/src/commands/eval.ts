@@ -4,7 +4,6 @@ import type { EvaluationExperts, NamedCase } from "@moiety/attention-worker";
 import { AppError } from "@moiety/core";
 import type { ActivationChoice } from "@moiety/kernels";
 import { openCheckpoint } from "@moiety/model";
-import { createLogger } from "@moiety/runtime";
 import { Command, Option } from "commander";
 import { withExpertWorkers } from "../cluster/expert-workers.js";
 import { activationOption, integerBetween, kernelLevelOption } from "../option-values.js";
@@ -128,6 +127,7 @@ interface EvaluationRun {
 
 async function evaluateOn(experts: EvaluationExperts, { model, cases, flags }: EvaluationRun): Promise<void> {
   const { evaluateCases, openEvaluation } = await import("@moiety/attention-worker");
+  const { createLogger } = await import("@moiety/runtime");
   const longest = Math.max(...cases.map(({ tokens, forced = [] }) => tokens.length + Math.max(flags.generate, forced.length)));
   const evaluation = await openEvaluation({
     directory: model,
