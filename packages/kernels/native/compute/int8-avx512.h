@@ -17,7 +17,7 @@ struct Sums {
 };
 
 // Measured: one or two rows read one panel at the memory's speed, and several more slowly.
-constexpr int kRowPanels[] = {1, 1, 2, 2, 2, 1, 1};
+constexpr int kRowPanels[] = {1, 1, 2, 2, 2};
 constexpr int kStreams = 4;
 constexpr int kTileRows = 4;
 constexpr int kTilePanels = 3;
