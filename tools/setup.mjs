@@ -28,11 +28,16 @@ async function buildWithNode() {
   await buildTypeScript();
 }
 
-/** Runs all of them to their ends, also when one fails: none may go on when the lock is released. Returns their results. */
+/**
+ * Runs all of them to their ends, also when one fails: none may go on when the lock is released. Returns their results.
+ * @throws StepError with the messages of all that failed; or what is no StepError.
+ */
 async function inParallel(steps) {
   const ended = await Promise.allSettled(steps.map((work) => work()));
-  const failed = ended.find(({ status }) => status === "rejected");
-  if (failed !== undefined) throw failed.reason;
+  const failures = ended.filter(({ status }) => status === "rejected").map(({ reason }) => reason);
+  const unexpected = failures.find((failure) => !(failure instanceof StepError));
+  if (unexpected !== undefined) throw unexpected;
+  if (failures.length > 0) throw new StepError(failures.map(({ message }) => message).join("\n"));
   return ended.map(({ value }) => value);
 }
 

@@ -18,7 +18,7 @@ export const GO_FLAGS = ["-trimpath"];
 
 /** The environment of every build: without C, also where there is a compiler for it. */
 export function goEnvironment() {
-  return { CGO_ENABLED: "0", ...process.env };
+  return { ...process.env, CGO_ENABLED: "0" };
 }
 
 /** Programs built with Go from a folder whose go.mod and go.sum say what of, kept in the user's cache: another source is built anew. */

@@ -55,6 +55,7 @@ describe("a cluster of processes", () => {
       }).catch((error) => {
         throw new Error(`${error}\n${cluster.describe()}`, { cause: error });
       });
+      expect(chunks, "chunks came after the worker was gone").toBeGreaterThan(2 * 160);
       expect(disturbed.map(({ received }) => received)).toEqual(undisturbed.map(({ received }) => received));
       const [later] = await Promise.all([readStream(cluster.url, bodies[0])]);
       expect(later.received).toEqual(undisturbed[0]?.received);

@@ -129,10 +129,10 @@ async function startExperts(way: Way, { checkpoint, workers, level, activation }
   if (way === "here") return await startExpertServers({ model, workers, activation, kernelLevel: level });
   const options = { model, expertWorkers: workers, attentionWorkers: 0, gateways: 0, activation, kernelLevel: level };
   const cluster = await startCluster(options);
-  return {
-    routerAddress: cluster.router?.process.command.env["MOIETY_LISTEN_ADDRESS"],
-    close: () => cluster.close(),
-  };
+  const routerAddress = cluster.router?.process.command.env["MOIETY_LISTEN_ADDRESS"];
+  // Without it the command would compute all by itself, and find the same.
+  if (routerAddress === undefined) throw new Error("the cluster has a router, which listens somewhere");
+  return { routerAddress, close: () => cluster.close() };
 }
 
 const LEVELS = availableLevels();

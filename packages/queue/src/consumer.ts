@@ -160,7 +160,7 @@ class RedisRequestConsumer implements RequestConsumer {
     this.#fetcher?.stop();
     await Promise.all([...this.#held.values()].map((claim) => claim.release()));
     if (this.#beatId !== undefined) await removeBeat(this.#redis, this.#keys, this.#beatId);
-    // The fetcher may wait for a job to come, for up to a second, on a connection that is for that alone.
+    // The fetcher may wait for a job to come, for up to a second, on a connection that is for that alone; BullMQ opens another, and goes on after a tenth of one.
     await this.#worker?.backend.disconnectBlocking(false);
     await this.#fetcher?.finished();
     await this.#worker?.close();

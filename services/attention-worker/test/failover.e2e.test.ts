@@ -39,6 +39,7 @@ afterAll(async () => {
 /** Sampled generations of many requests at once, and what happens to the cluster once a few tokens have come. */
 async function serveAll(round: string, disturb?: () => Promise<unknown>): Promise<number[][]> {
   let seen = 0;
+  let finished = 0;
   const serving = Array.from({ length: 16 }, async (_, index) => {
     const id = parseRequestId(`${round}-${index}`);
     const nowMs = Date.now();
@@ -58,10 +59,12 @@ async function serveAll(round: string, disturb?: () => Promise<unknown>): Promis
       else tokens.push(...event.tokens.map(({ token }) => token));
       seen += 1;
     }
+    finished += 1;
     return tokens;
   });
   if (disturb !== undefined) {
     await waitUntil("tokens flow", () => seen > 150, { timeoutMs: 60_000, describe: () => cluster.describe() });
+    expect(finished, "requests that are served to their ends before anything happens").toBeLessThan(8);
     await disturb();
   }
   return Promise.all(serving);

@@ -12,11 +12,6 @@
 
 namespace moiety {
 
-// Whether one or two rows read packed weights as several streams side by side rather than as one. Which of them a core does faster
-// differs: Intel's (Ice Lake) read 80 to 100% of what the memory gives in four streams and 75 to 80% in one, AMD's (Zen 4) 50% in four and
-// all in one. No bit depends on it; set by the CPU's maker, and by tests.
-extern bool reads_side_by_side;
-
 // A bf16 matrix [rows_out, cols_in] in the checkpoint; bias is bf16 [rows_out] or null.
 struct Bf16Linear {
   const uint8_t* weight;
@@ -106,6 +101,11 @@ struct KernelTable {
   // out[i] = exp(x[i] - max).
   void (*exp_shifted)(const float* x, int64_t n, float max, float* out);
 };
+
+// Whether one or two rows read packed weights as several streams side by side rather than as one. Which of them a core does faster
+// differs: Intel's (Ice Lake) read 80 to 100% of what the memory gives in four streams and 75 to 80% in one, AMD's (Zen 4) 50% in four and
+// all in one. No bit depends on it. Set by the CPU's maker when this is loaded, and by tests while no other thread computes.
+extern bool reads_side_by_side;
 
 // Null when this build or this CPU lacks the level. Names: "scalar", "avx2", "avx512", "neon".
 const KernelTable* kernel_table(const char* name);

@@ -16,7 +16,7 @@ struct Sums {
   __m512i v;
 };
 
-// Measured: one or two rows read one panel at the memory's speed, and several more slowly.
+// Measured: on Zen 4 one or two rows read one panel at the memory's speed, and several more slowly; on Ice Lake four are as fast as it.
 constexpr int kRowPanels[] = {1, 1, 2, 2, 2};
 constexpr int kStreams = 4;
 constexpr int kTileRows = 4;

@@ -1,4 +1,5 @@
-// One block of some panels times a few rows, in registers: what int8-stream.h and int8-tile.h share. Included by int8-simd.h alone.
+// What int8-stream.h and int8-tile.h share: panels, one block of them times a few rows in registers, and the way from totals to outputs.
+// Included by int8-simd.h alone.
 #pragma once
 #include <cstring>
 

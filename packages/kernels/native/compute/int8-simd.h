@@ -12,7 +12,7 @@
 //   quantise_block(x, values, scale, correction)
 //   kRowPanels[rows - 1]: panels that so many rows take side by side as they come from memory; more rows use tiles
 //   kStreams: panels that one or two rows take so where the CPU reads them faster side by side
-//   kTileRows, kTilePanels: rows and panels whose sums and totals fit in registers beside a tile's weights
+//   kTileRows, kTilePanels: rows and panels that a tile multiplies at a time: as many sums and totals as registers hold, or nearly
 // As in simd-math.h, everything has internal linkage.
 #pragma once
 #include "int8-stream.h"
@@ -23,6 +23,7 @@ namespace {
 
 void linear(const Int8Linear& w, const Int8Rows& x, Rows y, int64_t begin, int64_t end, bool round) {
   const PanelCut cut{begin / kInt8Panel, int8_panels(end), begin, end, round};
+  if (x.count == 0) return;
   if (x.count <= kMostStreamed) return stream_rows<kMostStreamed>(w, x, y, cut);
   const int64_t parts = (x.count + kMostTiled - 1) / kMostTiled;
   for (int64_t part = 0; part < parts; part++) {

@@ -54,7 +54,7 @@ void stream_rows(const Int8Linear& w, const Int8Rows& x, Rows y, const PanelCut&
     if (x.count < kRows) return stream_rows<kRows - 1>(w, x, y, cut);
   }
   int64_t panel = cut.panel;
-  if constexpr (kRows <= 2) {
+  if constexpr (kRows <= 2 && kStreams > 1) {
     if (reads_side_by_side) panel = stream_side_by_side<kRows, kStreams>(w, x, y, panel, cut);
   }
   panel = stream_side_by_side<kRows, kRowPanels[kRows - 1]>(w, x, y, panel, cut);

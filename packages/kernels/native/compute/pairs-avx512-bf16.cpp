@@ -13,15 +13,18 @@ constexpr int64_t kMostPairRows = sizeof kPairVectors / sizeof kPairVectors[0];
 constexpr int kFactors = 1;
 constexpr int64_t kPartPairs = INT64_MAX;
 
+// As integers, which every compiler keeps in a register.
 struct Factors {
-  __m512bh v;
+  __m512i v;
 };
 
 template <int>
 inline Factors load_factors(const uint8_t* p) {
-  return {reinterpret_cast<__m512bh>(load_words(p))};
+  return {load_words(p)};
 }
-inline Vec multiply_add(Vec total, Factors weights, Factors activations) { return {_mm512_dpbf16_ps(total.v, weights.v, activations.v)}; }
+inline Vec multiply_add(Vec total, Factors weights, Factors activations) {
+  return {_mm512_dpbf16_ps(total.v, reinterpret_cast<__m512bh>(weights.v), reinterpret_cast<__m512bh>(activations.v))};
+}
 inline void keep(Factors& a) { asm("" : "+v"(a.v)); }
 
 // Rows as they lie.
@@ -32,7 +35,7 @@ class RowPart {
   Factors broadcast(int row, int64_t pair) const {
     int32_t word;
     __builtin_memcpy(&word, data_ + row * stride_ + 2 * pair, 4);
-    return {reinterpret_cast<__m512bh>(_mm512_set1_epi32(word))};
+    return {_mm512_set1_epi32(word)};
   }
 
  private:

@@ -1,6 +1,7 @@
-// The kernel of pairs.h over vectors with one output per lane, once for all levels: a group of rows goes through a panel
-// in registers. The first group of a panel's rows reads it from memory, further ones from the second-level cache. How rows are
-// grouped doesn't show: each (row, output) has its own total.
+// The kernel of pairs.h over vectors with one output per lane, once for all levels: groups of rows go through a part of a panel
+// after the other, their totals in registers meanwhile. The first group reads a part from memory, further ones from a cache: the
+// second-level cache where a part is the whole panel, else the first-level cache. How rows are grouped doesn't show: each (row, output)
+// has its own total.
 //
 // Included by one file per level after it has defined, in moiety's unnamed namespace, what simd-math.h wants, and:
 //   kPairVectors[rows - 1]: vectors of outputs that so many rows take side by side, a divisor of a panel's
@@ -60,7 +61,8 @@ inline __attribute__((always_inline)) void multiply_factors(const PairTask& task
   }
 }
 
-// totals [kRows][kPanels][64]: of each row and panel kVectors vectors, those at `totals`, `task.words`.
+// totals [kRows][kPanels][64], of which the first kVectors vectors of each row and panel are added to; the weights' words of the same
+// outputs are at `task.words`. For others both point further on.
 template <int kRows, int kPanels, int kVectors>
 __attribute__((noinline)) void multiply_pairs(const PairTask& task, float* totals) {
   constexpr int kAll = kPanels * kVectors;
@@ -108,13 +110,14 @@ void multiply_panels(PairTask task, int64_t rows, float* totals) {
     if (rows < kRows) return multiply_panels<kRows - 1, kPanels>(task, rows, totals);
   }
   constexpr int kVectors = kPairVectors[kRows - 1];
+  static_assert(kPanelVectors % kVectors == 0, "a panel is taken whole");
   for (int v = 0; v < kPanelVectors; v += kVectors) {
     multiply_pairs<kRows, kPanels, kVectors>(task, totals + v * Vec::kLanes);
     task.words += kVectors * kVectorBytes;
   }
 }
 
-// From totals to outputs [begin, end), all of them in the panel that starts at output `first`.
+// From totals to those of the outputs [begin, end) that are in the panel that starts at output `first`.
 class FinishPairs {
  public:
   FinishPairs(const PairLinear& w, int64_t first, int64_t begin, int64_t end, bool round)
@@ -163,7 +166,7 @@ void linear_panels(const PairLinear& w, Bf16Rows x, int64_t index, float* totals
   }
 }
 
-// As many panels from `index` to `last` as go kPanels at a time; returns the next one.
+// As many of the panels that hold outputs [begin, end) as go kPanels at a time, from panel `index` on; returns the next one.
 template <int kRows, int kPanels>
 int64_t linear_side_by_side(const PairLinear& w, Bf16Rows x, Rows y, int64_t index, int64_t begin, int64_t end, bool round) {
   for (; index + kPanels <= pair_panels(end); index += kPanels) {
@@ -179,8 +182,9 @@ int64_t linear_side_by_side(const PairLinear& w, Bf16Rows x, Rows y, int64_t ind
 }
 
 constexpr int64_t kMostSideBySide = sizeof kPairStreams / sizeof kPairStreams[0];
+static_assert(kMostSideBySide <= kMostPairRows, "a RowPart has room for them");
 
-// `x.count` rows, at most kRows.
+// `x.count` rows, at most kRows, times as many panels side by side as so many rows take.
 template <int kRows>
 int64_t linear_few_rows(const PairLinear& w, Bf16Rows x, Rows y, int64_t index, int64_t begin, int64_t end, bool round) {
   if constexpr (kRows > 1) {

@@ -29,8 +29,8 @@ export const judge = (bound: Bound, ratio: number): Judged => ({
 type Shares = Readonly<Record<"pairs" | "mxfp4" | "int8", { readonly one: number; readonly many: number }>>;
 
 /**
- * Shares of one thread's limits: of reading with one row, of the format's multiply-adds with 512 rows. More than half of what they were on
- * the machine where they were best (docs/benchmarks.md, regression guard), so that other machines and noise stay above, and what halves a speed does not.
+ * Shares of one thread's limits: of reading with one row, of the format's multiply-adds with 512 rows. Low enough for the slowest of the
+ * processors in docs/benchmarks.md (regression guard) and for noise, and, but for one row of mxfp4, too high for half of its speed.
  */
 const KERNEL_SHARES: Readonly<Partial<Record<KernelLevel, Shares>>> = {
   avx512: { pairs: { one: 0.5, many: 0.5 }, mxfp4: { one: 0.15, many: 0.37 }, int8: { one: 0.5, many: 0.4 } },

@@ -112,10 +112,6 @@ uint64_t digest();
 void expect_same(const std::string& where, const float* actual, const float* expected, int64_t count);
 void expect_near(const std::string& where, double actual, double expected, double tolerance);
 
-void test_linear();
-void test_linear_accuracy();
-void test_attention();
-void test_rows();
 // How one or two rows read packed weights, while an object of it lives.
 class SideBySide {
  public:
@@ -128,9 +124,14 @@ class SideBySide {
   const bool before_;
 };
 
+void test_linear();
+void test_linear_accuracy();
+void test_attention();
+void test_rows();
 void test_exp();
 void test_int8();
 void test_int8_many_rows();
+void test_pairs_many();
 void test_pairs();
 
 }  // namespace moiety::self_test

@@ -33,6 +33,7 @@ int main() {
   test_pairs();
   check_digest("digest with pairs", kPairsDigest);
   test_int8_many_rows();
+  test_pairs_many();
   std::printf("levels compared with scalar:");
   for (const auto* level : levels()) std::printf(" %s", level->name);
   if (failures() > 0) {
