@@ -29,16 +29,21 @@ async function buildWithNode() {
 }
 
 /**
- * Runs all of them to their ends, also when one fails: none may go on when the lock is released. Returns their results.
- * @throws StepError with the messages of all that failed; or what is no StepError.
+ * Runs all of them to their ends, also when one fails: none may go on when the lock is released. Says at once why one failed. Returns their results.
+ * @throws StepError when any failed; or what is no StepError.
  */
 async function inParallel(steps) {
-  const ended = await Promise.allSettled(steps.map((work) => work()));
+  const ended = await Promise.allSettled(steps.map((work) => work().catch(tellWhy)));
   const failures = ended.filter(({ status }) => status === "rejected").map(({ reason }) => reason);
   const unexpected = failures.find((failure) => !(failure instanceof StepError));
   if (unexpected !== undefined) throw unexpected;
-  if (failures.length > 0) throw new StepError(failures.map(({ message }) => message).join("\n"));
+  if (failures.length > 0) throw new StepError("not complete, because of what failed above; what was done is kept");
   return ended.map(({ value }) => value);
+}
+
+function tellWhy(error) {
+  if (error instanceof StepError) console.error(`setup: ${error.message}`);
+  throw error;
 }
 
 if (own.length > 0) {
